@@ -1,0 +1,60 @@
+# Two commands matter: `make book` and `make test`. Both set themselves up in .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+HTML := _build/html/index.html
+NOTEBOOKS := $(BIN)/python book/tools/notebooks.py
+NBVAL := $(BIN)/python -m pytest -q -p no:cacheprovider --nbval --nbval-current-env --nbval-cell-timeout=120 \
+	--nbval-sanitize-with=tests/nbval_sanitize.cfg
+
+.PHONY: help book test lint unit nbval pages notebooks lock clean
+
+help:
+	@echo "make book       build the book into _build/html"
+	@echo "make test       lint, type check, unit tests, notebooks, book: all that must hold"
+	@echo "make notebooks  re-execute and normalise the notebooks (NB=path for one)"
+	@echo "make lint | unit | nbval | pages   one part of make test"
+	@echo "make lock       resolve requirements.txt anew from pyproject.toml"
+
+.venv/.installed: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] \
+		+ "; name another one: make PYTHON=/path/to/python3.12" if sys.version_info < (3, 11) else 0)'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing the pinned requirements into .venv (a few minutes, about 6 GB)"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.txt
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+book: .venv/.installed
+	@$(BIN)/jupyter-book build . -W -n --keep-going -q
+	@$(BIN)/python book/tools/check_pages.py
+	@echo "the book is at $(CURDIR)/$(HTML)"
+
+test: lint unit nbval pages
+	@echo "all checks passed"
+
+lint: .venv/.installed
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+unit: .venv/.installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadscope tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --doctest-modules lt_core
+
+# Outputs must not depend on the number of threads, so every notebook runs with one and with two.
+nbval: .venv/.installed
+	OMP_NUM_THREADS=1 $(NBVAL) -n 2 --dist loadscope book
+	OMP_NUM_THREADS=2 $(NBVAL) book
+
+pages: book
+
+notebooks: .venv/.installed
+	$(NOTEBOOKS) $(NB)
+
+# uv keeps the versions that are pinned already; UPGRADE=1 takes the newest ones.
+lock: .venv/.installed
+	$(BIN)/python -m pip install -q uv
+	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --no-header --no-annotate \
+		$(if $(UPGRADE),--upgrade) -q -o requirements.txt
+
+clean:
+	rm -rf _build .venv

@@ -1,0 +1,65 @@
+"""Long-tailed data: class profiles, the canonical CIFAR subsets, and a synthetic set without download."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from lt_core.data.cifar import check_files, cifar10_lt, cifar100_lt, data_root
+from lt_core.data.longtail import DataError, LongTailedData, class_counts, counts_in_order, longtail_indices
+from lt_core.data.synthetic import synthetic
+from lt_core.validation import check_choice
+
+DATASETS = ("cifar100_lt", "cifar10_lt", "synthetic")
+
+__all__ = [
+    "DATASETS",
+    "DataError",
+    "LongTailedData",
+    "check_files",
+    "cifar10_lt",
+    "cifar100_lt",
+    "class_counts",
+    "counts_in_order",
+    "data_root",
+    "load_dataset",
+    "longtail_indices",
+    "synthetic",
+]
+
+
+def load_dataset(
+    name: str,
+    root: str | os.PathLike[str] | None = None,
+    imbalance_factor: float = 100,
+    seed: int = 0,
+    class_order: Sequence[int] | None = None,
+    download: bool = False,
+) -> LongTailedData:
+    """A long-tailed data set by its name.
+
+    Args:
+        name: ``"cifar100_lt"``, ``"cifar10_lt"`` or ``"synthetic"``.
+        root: the data root, or None for ``LT_DATA_ROOT``; ``"synthetic"`` has no files and needs none.
+        imbalance_factor: at least 1.
+        seed: seed of the subset, in [0, 2**32).
+        class_order: a permutation of the labels, or None; place c of the profile belongs to the class
+            ``class_order[c]``.
+        download: fetch missing or altered files.
+
+    Returns:
+        The data.
+
+    Raises:
+        ValueError: an unknown name or an argument out of range.
+        DataError: files are missing, altered or cannot be fetched.
+
+    Example:
+        >>> load_dataset("synthetic", imbalance_factor=50).class_counts
+        [150, 105, 73, 51, 36, 25, 17, 12, 8, 6, 4, 3]
+    """
+    check_choice("dataset", name, DATASETS)
+    if name == "synthetic":
+        return synthetic(imbalance_factor=imbalance_factor, seed=seed, class_order=class_order)
+    loader = cifar100_lt if name == "cifar100_lt" else cifar10_lt
+    return loader(root, imbalance_factor, seed, class_order, download)

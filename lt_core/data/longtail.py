@@ -1,0 +1,225 @@
+r"""Long-tailed class profiles, the canonical subset, and the container every data set is returned in.
+
+Derived in chapter 1, *Long-tailed data*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from lt_core.validation import as_counts, check_choice, check_number, check_targets, check_whole
+
+PROFILES = ("exp", "step", "balanced")
+
+
+class DataError(RuntimeError):
+    """A data file is missing, altered, unreadable or cannot be fetched; the message says what to do."""
+
+
+@dataclass(frozen=True, eq=False)
+class LongTailedData:
+    r"""A long-tailed training set with its balanced test set, held in memory.
+
+    Args:
+        name: name of the data set, as :func:`lt_core.data.load_dataset` knows it.
+        train_images: uint8, shape (N, 3, 32, 32).
+        train_targets: int64, shape (N,), labels in [0, C).
+        test_images: uint8, shape (M, 3, 32, 32).
+        test_targets: int64, shape (M,), labels in [0, C).
+        class_counts: C positive ints; ``class_counts[c]`` is the number of training images with label c.
+        class_names: C names, indexed by label.
+        superclasses: C names of the coarse class each class belongs to, where the data set has them.
+
+    Raises:
+        TypeError: images are not uint8, or labels not int64 tensors.
+        ValueError: shapes, labels, names and counts do not fit each other.
+    """
+
+    name: str
+    train_images: Tensor
+    train_targets: Tensor
+    test_images: Tensor
+    test_targets: Tensor
+    class_counts: list[int]
+    class_names: list[str]
+    superclasses: list[str] | None = None
+
+    def __post_init__(self) -> None:
+        num_classes = len(as_counts(self.class_counts))
+        for split in ("train", "test"):
+            images, targets = getattr(self, f"{split}_images"), getattr(self, f"{split}_targets")
+            if images.dtype != torch.uint8:
+                raise TypeError(f"{split}_images is {images.dtype}; uint8 is needed")
+            if images.ndim != 4 or images.shape[1:] != (3, 32, 32):
+                raise ValueError(f"{split}_images has shape {tuple(images.shape)}; (N, 3, 32, 32) is needed")
+            check_targets(targets, len(images), num_classes, f"{split}_targets")
+        for label in ("class_names", "superclasses"):
+            names = getattr(self, label)
+            if names is not None and len(names) != num_classes:
+                raise ValueError(f"{label} has {len(names)} names; class_counts has {num_classes} classes")
+        found = torch.bincount(self.train_targets, minlength=num_classes).tolist()
+        if found != list(self.class_counts):
+            c = next(c for c in range(num_classes) if found[c] != self.class_counts[c])
+            raise ValueError(
+                f"class_counts[{c}] is {self.class_counts[c]}; train_targets holds {found[c]} of that label"
+            )
+
+    @property
+    def num_classes(self) -> int:
+        """The number of classes C."""
+        return len(self.class_counts)
+
+
+def class_counts(
+    num_classes: int = 100, max_count: int = 500, imbalance_factor: float = 100, profile: str = "exp"
+) -> list[int]:
+    r"""Number of training images of each class, from the most frequent to the rarest.
+
+    With :math:`n_{\max}` images in the largest class, the imbalance factor :math:`\mathrm{IF}` and
+    :math:`c = 0, \dots, C - 1`, the profile ``"exp"`` is
+
+    .. math:: n_c = \lfloor n_{\max} \, \mathrm{IF}^{-c/(C-1)} \rfloor ,
+
+    ``"step"`` gives :math:`n_{\max}` to the first :math:`\lfloor C/2 \rfloor` classes and
+    :math:`\lfloor n_{\max} / \mathrm{IF} \rfloor` to the others, and ``"balanced"`` gives :math:`n_{\max}` to
+    all, whatever the imbalance factor. Because of the floor the ratio of the largest to the smallest class can
+    exceed the imbalance factor: IF 200 on CIFAR-100 ends at 2 images, a ratio of 250.
+
+    Args:
+        num_classes: C, at least 2.
+        max_count: :math:`n_{\max}`, at least 1.
+        imbalance_factor: IF, at least 1; so large that a class would be empty is an error.
+        profile: ``"exp"``, ``"step"`` or ``"balanced"``.
+
+    Returns:
+        C ints, non-increasing, the first equal to ``max_count``.
+
+    Raises:
+        ValueError: an argument is out of range, or the rarest class would have no image.
+        TypeError: an argument is not a number of the right kind.
+
+    Source:
+        Cao et al., *Learning Imbalanced Datasets with Label-Distribution-Aware Margin Loss*, NeurIPS 2019,
+        released code; the profile is from Cui et al., *Class-Balanced Loss Based on Effective Number of Samples*,
+        CVPR 2019.
+
+    Example:
+        >>> class_counts(num_classes=5, max_count=100, imbalance_factor=100)
+        [100, 31, 10, 3, 1]
+        >>> [sum(class_counts(imbalance_factor=f)) for f in (200, 100, 50, 10)]
+        [9502, 10847, 12608, 19573]
+        >>> class_counts(4, 60, 10, profile="step")
+        [60, 60, 6, 6]
+    """
+    check_whole("num_classes", num_classes, 2)
+    check_whole("max_count", max_count, 1)
+    check_number("imbalance_factor", imbalance_factor, low=1)
+    check_choice("profile", profile, PROFILES)
+    if profile == "exp":
+        exact = [max_count * imbalance_factor ** (-c / (num_classes - 1)) for c in range(num_classes)]
+    elif profile == "step":
+        half = num_classes // 2
+        exact = [float(max_count)] * half + [max_count / imbalance_factor] * (num_classes - half)
+    else:
+        exact = [float(max_count)] * num_classes
+    # A power that should be a whole number may come out one rounding below it, and int() would lose an image.
+    counts = [int(n * (1 + 1e-12)) for n in exact]
+    if counts[-1] < 1:
+        raise ValueError(
+            f"imbalance_factor is {imbalance_factor!r}; allowed is at most max_count = {max_count}, or the rarest"
+            " class would have no image"
+        )
+    return counts
+
+
+def counts_in_order(counts: Sequence[int], class_order: Sequence[int] | None) -> list[int]:
+    r"""Counts by label, when place c of the profile belongs to the class ``class_order[c]``.
+
+    Labels keep their meaning under every order; only how many images a class has changes.
+
+    Args:
+        counts: C counts by place in the profile, e.g. from :func:`class_counts`.
+        class_order: a permutation of 0, …, C − 1, or None for the order of the labels.
+
+    Returns:
+        C counts by label; no longer sorted unless the order is that of the labels.
+
+    Raises:
+        ValueError: ``class_order`` is not a permutation of the labels.
+
+    Example:
+        >>> counts_in_order([100, 10, 1], class_order=[2, 0, 1])
+        [10, 1, 100]
+    """
+    if class_order is None:
+        return list(counts)
+    if sorted(class_order) != list(range(len(counts))):
+        raise ValueError(
+            f"class_order is {_short(list(class_order))}; a permutation of 0, ..., {len(counts) - 1} is needed"
+        )
+    by_label = [0] * len(counts)
+    for count, label in zip(counts, class_order, strict=True):
+        by_label[label] = count
+    return by_label
+
+
+def longtail_indices(targets: ArrayLike | Tensor, counts: Sequence[int], seed: int = 0) -> NDArray[np.int64]:
+    r"""Positions of the canonical long-tailed subset, index for index that of the released LDAM-DRW code.
+
+    The images of every class are shuffled, class after class in the order of the labels, and the first
+    ``counts[c]`` of class c are kept. A class is always shuffled whole, so its order depends on the seed and
+    the labels alone: subsets with other counts (another imbalance factor, another class order) take longer or
+    shorter prefixes of the same lists. They are therefore nested, and comparisons between them are paired.
+
+    The generator is NumPy's legacy ``RandomState``, whose stream is frozen across versions; the global state is
+    left alone.
+
+    Args:
+        targets: labels of the full training set, shape (N,), whole numbers in [0, C).
+        counts: C images to keep of each label, each between 1 and the number there is.
+        seed: seed of the shuffles, in [0, 2**32); 0 is the canonical one.
+
+    Returns:
+        int64 array of shape (sum of counts,): the positions kept, class by class in the order of the labels.
+
+    Raises:
+        ValueError: wrong shape, a label outside [0, C), or a class with fewer images than its count.
+        TypeError: labels that are not whole numbers.
+
+    Source:
+        Cao et al., NeurIPS 2019, released code (``imbalance_cifar.py``).
+
+    Example:
+        >>> longtail_indices([0, 0, 0, 1, 1, 1], counts=[2, 1], seed=0)
+        array([2, 1, 5])
+    """
+    check_whole("seed", seed, 0, 2**32 - 1)
+    wanted = as_counts(counts, "counts").to(torch.int64).tolist()
+    labels = np.asarray(targets.detach().cpu() if isinstance(targets, Tensor) else targets)
+    if labels.ndim != 1:
+        raise ValueError(f"targets has shape {labels.shape}; (N,) is needed")
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise TypeError(f"targets holds {labels.dtype}; whole numbers are needed")
+    if labels.size and (labels.min() < 0 or labels.max() >= len(wanted)):
+        wrong = labels.min() if labels.min() < 0 else labels.max()
+        raise ValueError(f"targets holds the label {wrong}; labels are in [0, {len(wanted)}), one a count")
+    generator = np.random.RandomState(seed)
+    kept = []
+    for label, count in enumerate(wanted):
+        positions = np.where(labels == label)[0]
+        if count > len(positions):
+            raise ValueError(f"counts[{label}] is {count}; targets holds only {len(positions)} of that label")
+        generator.shuffle(positions)
+        kept.append(positions[:count])
+    return np.concatenate(kept).astype(np.int64, copy=False)
+
+
+def _short(values: list) -> str:
+    """A list as text, cut after eight items."""
+    return str(values) if len(values) <= 8 else f"{str(values[:8])[:-1]}, ...] of length {len(values)}"

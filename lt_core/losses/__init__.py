@@ -1,0 +1,45 @@
+"""Losses for long-tailed recognition, one file per family, each as a function and as a Module.
+
+Logits or cosines are (N, C) floating point, targets (N,) int64. Every Module takes ``weight`` (class weights
+or None) and ``reduction`` ("mean", "sum", "none"), computes in float32 or wider, and checks its input; checks
+on values are skipped while `torch.compile` traces.
+"""
+
+from lt_core.losses.ala import ALALoss, ala_loss, difficulty_factor, quantity_factor
+from lt_core.losses.cross_entropy import CrossEntropyLoss, class_balanced_weights
+from lt_core.losses.focal import FocalLoss, focal_loss
+from lt_core.losses.gala import GALALoss, gala_logits, gala_loss
+from lt_core.losses.ldam import LDAMLoss, ldam_loss, ldam_margins
+from lt_core.losses.logit_adjusted import (
+    BalancedSoftmaxLoss,
+    LogitAdjustedLoss,
+    balanced_softmax_loss,
+    logit_adjusted_loss,
+)
+from lt_core.losses.margin import CosineMarginLoss
+from lt_core.losses.registry import COSINE_LOSSES, LOSS_NAMES, build_loss
+
+__all__ = [
+    "COSINE_LOSSES",
+    "LOSS_NAMES",
+    "ALALoss",
+    "BalancedSoftmaxLoss",
+    "CosineMarginLoss",
+    "CrossEntropyLoss",
+    "FocalLoss",
+    "GALALoss",
+    "LDAMLoss",
+    "LogitAdjustedLoss",
+    "ala_loss",
+    "balanced_softmax_loss",
+    "build_loss",
+    "class_balanced_weights",
+    "difficulty_factor",
+    "focal_loss",
+    "gala_logits",
+    "gala_loss",
+    "ldam_loss",
+    "ldam_margins",
+    "logit_adjusted_loss",
+    "quantity_factor",
+]

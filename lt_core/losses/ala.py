@@ -1,0 +1,227 @@
+r"""Adaptive logit adjustment: a margin from a difficulty factor and a quantity factor (chapter 06)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from lt_core.losses._common import as_weight, upcast
+from lt_core.losses.ldam import ldam_margins
+from lt_core.losses.margin import CosineMarginLoss, margin_cross_entropy, target_cosines
+from lt_core.validation import REDUCTIONS, as_counts, check_choice, check_cosines, check_number
+
+QUANTITIES = ("log", "log2", "ldam", None)
+
+
+def quantity_factor(
+    class_counts: Sequence[int] | Tensor, quantity: str | None = "log", dtype: torch.dtype | None = None
+) -> Tensor:
+    r"""The class's part of ALA's margin; larger for rarer classes.
+
+    With :math:`r_c = n_c / \min_k n_k`,
+
+    .. math::
+        \mathrm{QF}_c = \frac{1}{\log(r_c + 1)} \;\text{("log")}, \qquad
+        \frac{\log 2}{\log(r_c + 1)} \;\text{("log2", 1 at the rarest class)}, \qquad
+        \frac{1}{2} r_c^{-1/4} \;\text{("ldam")}, \qquad 1 \;\text{(None)}
+
+    with the natural logarithm. At a count ratio of 100 "log" runs from 1.443 down to 0.217.
+
+    Args:
+        class_counts: C whole numbers, at least 1 each.
+        quantity: "log", "log2", "ldam" or None.
+        dtype: of the result; PyTorch's default dtype where None.
+
+    Returns:
+        Factors (C,) on the CPU.
+
+    Raises:
+        ValueError: counts that are not positive whole numbers, an unknown ``quantity``.
+        TypeError: counts that are not numbers.
+
+    Source:
+        The ALA paper (AAAI 2022), Eq. 7, for "log"; "ldam" is the margin of its Table 4; "log2" is found in a
+        third party's code.
+
+    Example:
+        >>> import lt_core as lt
+        >>> lt.losses.quantity_factor([500, 5])
+        tensor([0.2167, 1.4427])
+    """
+    counts = as_counts(class_counts)
+    check_choice("quantity", quantity, QUANTITIES)
+    ratio = counts / counts.min()
+    if quantity == "log":
+        factor = 1.0 / torch.log(ratio + 1.0)
+    elif quantity == "log2":
+        factor = torch.log(torch.full_like(ratio, 2.0)) / torch.log(ratio + 1.0)
+    elif quantity == "ldam":
+        factor = ldam_margins(counts, 0.5, torch.float64)
+    else:
+        factor = torch.ones_like(ratio)
+    return factor.to(dtype or torch.get_default_dtype())
+
+
+def difficulty_factor(target_cosines: Tensor, detach: bool = True) -> Tensor:
+    r"""The sample's part of ALA's margin, :math:`\mathrm{DF} = (1 - \cos\theta_y) / 2`: 0 easy, 1 hard.
+
+    Args:
+        target_cosines: each sample's cosine with its own class, of any shape.
+        detach: take DF as a constant when differentiating, as the paper does.
+
+    Returns:
+        Factors of the same shape, in [0, 1].
+
+    Source:
+        The ALA paper (AAAI 2022), Eq. 6 and the note below it.
+
+    Example:
+        >>> import torch, lt_core as lt
+        >>> lt.losses.difficulty_factor(torch.tensor([1.0, 0.0, -1.0]))
+        tensor([0.0000, 0.5000, 1.0000])
+    """
+    factor = (1.0 - target_cosines) / 2.0
+    return factor.detach() if detach else factor
+
+
+def ala_loss(
+    cosines: Tensor,
+    targets: Tensor,
+    class_counts: Sequence[int] | Tensor,
+    scale: float = 30.0,
+    difficulty: bool = True,
+    quantity: str | None = "log",
+    detach: bool = True,
+    weight: Sequence[float] | Tensor | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    r"""Cross-entropy on scaled cosines, with a margin for hard samples and rare classes taken off the target.
+
+    .. math::
+        \ell = w_y \operatorname{CE}\bigl(s\,(\cos\theta_j - A\,1[j = y])_j,\; y\bigr), \qquad
+        A = \mathrm{DF} \cdot \mathrm{QF}_y = \frac{1 - \cos\theta_y}{2}\, \mathrm{QF}_y
+
+    DF is a constant when differentiating, so with :math:`\tilde p` the softmax of the adjusted scores
+
+    .. math::
+        \frac{\partial \ell}{\partial \cos\theta_j} = w_y\, s\,(\tilde p_j - 1[j = y]) .
+
+    With ``detach=False`` the target's entry is multiplied by :math:`1 + \mathrm{QF}_y / 2`; the others stay.
+    The detached field is the gradient of no function of the cosines.
+
+    Args:
+        cosines: (N, C) floating point in [-1, 1].
+        targets: (N,) int64 in [0, C).
+        class_counts: C whole numbers, at least 1 each.
+        scale: the factor s, above 0.
+        difficulty: use DF; without it A = QF.
+        quantity: "log", "log2", "ldam" or None (see `quantity_factor`); with None A = DF. With neither factor
+            there is no adjustment and A = 0: cross-entropy on scaled cosines.
+        detach: take DF as a constant when differentiating; False is for the ablation only.
+        weight: class weights (C,), at least 0, or None.
+        reduction: "mean" (divided by the sum of the samples' weights), "sum" or "none".
+
+    Returns:
+        A scalar, or (N,) with ``reduction="none"``; float32 for half-precision cosines, else their dtype.
+
+    Raises:
+        ValueError: a wrong shape, a label outside [0, C), a NaN, a cosine outside [-1, 1], a bad option.
+        TypeError: cosines that are not floating point, targets that are not int64.
+
+    Source:
+        "Adaptive Logit Adjustment Loss for Long-Tailed Visual Recognition", AAAI 2022, Eq. 4-8.
+
+    Example:
+        >>> import torch, lt_core as lt
+        >>> cosines, targets = torch.tensor([[0.0, 0.0]]), torch.tensor([1])
+        >>> round(lt.losses.ala_loss(cosines, targets, [500, 5]).item(), 3)  # close to 30 * 0.5 * 1.443
+        21.64
+    """
+    factors = _class_factors(class_counts, difficulty, quantity)
+    check_number("scale", scale, low=0.0, open_low=True)
+    check_choice("detach", detach, (True, False))
+    check_choice("reduction", reduction, REDUCTIONS)
+    weights = as_weight(weight, len(factors))
+    check_cosines(cosines, targets, len(factors))
+    cosines = upcast(cosines)
+    margins = factors.to(cosines)[targets]
+    if difficulty:
+        margins = margins * difficulty_factor(target_cosines(cosines, targets), detach)
+    return margin_cross_entropy(cosines, targets, margins, scale, weights, reduction)
+
+
+class ALALoss(CosineMarginLoss):
+    """Module form of `ala_loss`.
+
+    Args:
+        class_counts: C whole numbers, at least 1 each.
+        scale: the factor s, above 0.
+        difficulty: use the difficulty factor.
+        quantity: "log", "log2", "ldam" or None.
+        detach: take DF as a constant when differentiating; False is for the ablation only.
+        weight: class weights (C,), at least 0, or None; kept as the buffer ``weight``.
+        reduction: "mean", "sum" or "none".
+
+    Example:
+        >>> import lt_core as lt
+        >>> lt.losses.ALALoss([500, 5], quantity="log2").class_factors
+        tensor([0.1502, 1.0000], dtype=torch.float64)
+    """
+
+    class_factors: Tensor
+
+    def __init__(
+        self,
+        class_counts: Sequence[int] | Tensor,
+        scale: float = 30.0,
+        difficulty: bool = True,
+        quantity: str | None = "log",
+        detach: bool = True,
+        weight: Sequence[float] | Tensor | None = None,
+        reduction: str = "mean",
+    ) -> None:
+        factors = _class_factors(class_counts, difficulty, quantity)
+        check_choice("detach", detach, (True, False))
+        super().__init__(len(factors), scale, weight, reduction)
+        self.difficulty = difficulty
+        self.quantity = quantity
+        self.detach = detach
+        self.register_buffer("class_factors", factors, persistent=False)
+
+    def margin(self, target_cosines: Tensor, targets: Tensor) -> Tensor:
+        margins = self.class_factors.to(target_cosines)[targets]
+        return margins * difficulty_factor(target_cosines, self.detach) if self.difficulty else margins
+
+    def factors(self, cosines: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """What the loss subtracts from each sample's target cosine, and its two parts.
+
+        Args:
+            cosines: (N, C) floating point in [-1, 1].
+            targets: (N,) int64 in [0, C).
+
+        Returns:
+            "DF", "QF" and "A", each (N,) and detached. A factor that is switched off is 1; A is what is
+            subtracted, 0 where both are off.
+        """
+        check_cosines(cosines, targets, self.num_classes)
+        with torch.no_grad():
+            target = target_cosines(upcast(cosines), targets)
+            ones = torch.ones_like(target)
+            return {
+                "DF": difficulty_factor(target) if self.difficulty else ones,
+                "QF": ones if self.quantity is None else self.class_factors.to(target)[targets],
+                "A": self.margin(target, targets),
+            }
+
+    def extra_repr(self) -> str:
+        options = f"difficulty={self.difficulty}, quantity={self.quantity!r}, detach={self.detach}"
+        return f"{options}, {super().extra_repr()}"
+
+
+def _class_factors(class_counts: Sequence[int] | Tensor, difficulty: bool, quantity: str | None) -> Tensor:
+    factors = quantity_factor(class_counts, quantity, torch.float64)
+    check_choice("difficulty", difficulty, (True, False))
+    # Two absent factors are an absent adjustment (first row of the paper's Table 4), not a margin of 1 * 1.
+    return factors if difficulty or quantity is not None else torch.zeros_like(factors)

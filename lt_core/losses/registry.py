@@ -1,0 +1,77 @@
+"""Losses by the names of the command line and of run configurations."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lt_core.losses.ala import ALALoss
+from lt_core.losses.cross_entropy import CrossEntropyLoss, class_balanced_weights
+from lt_core.losses.focal import FocalLoss
+from lt_core.losses.gala import GALALoss
+from lt_core.losses.ldam import LDAMLoss
+from lt_core.losses.logit_adjusted import BalancedSoftmaxLoss, LogitAdjustedLoss
+from lt_core.validation import as_counts, check_choice
+
+
+def _class_balanced(
+    class_counts: Sequence[int] | Tensor, beta: float = 0.9999, reduction: str = "mean"
+) -> CrossEntropyLoss:
+    return CrossEntropyLoss(class_balanced_weights(class_counts, beta, torch.float64), reduction)
+
+
+_BUILDERS: dict[str, Callable[..., nn.Module]] = {
+    "ce": CrossEntropyLoss,
+    "focal": FocalLoss,
+    "cb": _class_balanced,
+    "ldam": LDAMLoss,
+    "la": LogitAdjustedLoss,
+    "balanced_softmax": BalancedSoftmaxLoss,
+    "ala": ALALoss,
+    "gala": GALALoss,
+}
+LOSS_NAMES = tuple(_BUILDERS)
+COSINE_LOSSES = ("ldam", "ala")  # their input is cosines, so the network needs a cosine classifier
+
+
+def build_loss(name: str, class_counts: Sequence[int] | Tensor, **options: Any) -> nn.Module:
+    """The loss called ``name`` for a training set with the given class counts.
+
+    Args:
+        name: one of `LOSS_NAMES`.
+        class_counts: C whole numbers, at least 1 each.
+        options: keyword arguments of the loss's class, apart from its counts or number of classes; "cb" takes
+            ``beta`` and ``reduction``.
+
+    Returns:
+        The loss, in training mode.
+
+    Raises:
+        ValueError: an unknown name or option, or a value that the loss refuses.
+        TypeError: a value of a type that the loss refuses.
+
+    Example:
+        >>> import lt_core as lt
+        >>> lt.losses.build_loss("la", [500, 5], tau=1.5)
+        LogitAdjustedLoss(num_classes=2, tau=1.5, weight=None, reduction='mean')
+    """
+    check_choice("loss", name, LOSS_NAMES)
+    counts = as_counts(class_counts)
+    builder = _BUILDERS[name]
+    parameters = list(inspect.signature(builder).parameters)
+    allowed = [p for p in parameters if p not in ("class_counts", "num_classes")]
+    for option in options:
+        if option not in allowed:
+            raise ValueError(f"loss {name!r} has no option {option!r}; allowed are {', '.join(allowed)}")
+    if "class_counts" in parameters:
+        return builder(counts, **options)
+    if "num_classes" in parameters:
+        return builder(len(counts), **options)
+    weight = options.get("weight")
+    if weight is not None and len(weight) != len(counts):
+        raise ValueError(f"weight has {len(weight)} entries; class_counts has {len(counts)}")
+    return builder(**options)

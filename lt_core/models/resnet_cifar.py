@@ -1,0 +1,101 @@
+"""The CIFAR ResNets of He et al. (2016): 16-32-64 channels, parameter-free ("option A") shortcuts.
+
+"ResNet-32" names several networks in the long-tail literature. This is the one of LDAM-DRW: 0.46 million parameters.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lt_core.models.classifiers import make_classifier
+
+WIDTHS = (16, 32, 64)
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions with batch normalisation around an option-A shortcut.
+
+    Where the block halves the image and doubles the channels, the shortcut takes every second pixel and pads the
+    new channels with zeros, half of them in front.
+    """
+
+    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, channels, 3, stride=stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.stride = stride
+        self.pad = (channels - in_channels) // 2
+
+    def shortcut(self, x: Tensor) -> Tensor:
+        if self.stride == 1:
+            return x
+        return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.pad, self.pad))
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = torch.relu(self.bn1(self.conv1(x)))
+        return torch.relu(self.bn2(self.conv2(out)) + self.shortcut(x))
+
+
+class ResNetCIFAR(nn.Module):
+    """ResNet for 32x32 images: one convolution, three stages of ``blocks`` basic blocks, average pooling, classifier.
+
+    Args:
+        blocks: basic blocks a stage; the depth is 6 * blocks + 2.
+        num_classes: C.
+        classifier: "linear" (with bias) or "cosine" (no bias, outputs cosines times ``scale``).
+        scale: factor on the cosines; unused by "linear".
+
+    Shape:
+        images (N, 3, 32, 32), floating point and normalised, to logits or cosines (N, C).
+        `features` gives the 64-dimensional input of the classifier, (N, 64).
+
+    Raises:
+        ValueError: unknown ``classifier``, or a ``scale`` that is not positive.
+
+    Source: He et al., *Deep residual learning for image recognition*, Section 4.2; initialisation of LDAM-DRW
+    (Kaiming normal for convolutions and for the linear classifier's weights).
+    """
+
+    def __init__(self, blocks: int, num_classes: int = 100, classifier: str = "linear", scale: float = 1.0) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, WIDTHS[0], 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(WIDTHS[0])
+        layers: list[nn.Module] = []
+        in_channels = WIDTHS[0]
+        for stage, channels in enumerate(WIDTHS):
+            for block in range(blocks):
+                layers.append(BasicBlock(in_channels, channels, stride=2 if stage > 0 and block == 0 else 1))
+                in_channels = channels
+        self.blocks = nn.Sequential(*layers)
+        self.classifier = make_classifier(classifier, WIDTHS[-1], num_classes, scale)
+        for module in self.modules():
+            if isinstance(module, (nn.Conv2d, nn.Linear)):
+                nn.init.kaiming_normal_(module.weight)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Images (N, 3, 32, 32) to pooled features (N, 64)."""
+        out = self.blocks(torch.relu(self.bn1(self.conv1(images))))
+        return out.mean(dim=(2, 3))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.classifier(self.features(images))
+
+
+def resnet32(num_classes: int = 100, classifier: str = "linear", scale: float = 1.0) -> ResNetCIFAR:
+    """ResNet-32 for CIFAR: 5 blocks a stage, 0.46 million parameters. See `ResNetCIFAR`.
+
+    Example:
+        >>> import lt_core as lt
+        >>> sum(p.numel() for p in lt.models.resnet32(classifier="cosine").parameters())
+        469904
+    """
+    return ResNetCIFAR(5, num_classes, classifier, scale)
+
+
+def resnet8(num_classes: int = 100, classifier: str = "linear", scale: float = 1.0) -> ResNetCIFAR:
+    """ResNet-8 for CIFAR: 1 block a stage, small enough to train on a CPU. See `ResNetCIFAR`."""
+    return ResNetCIFAR(1, num_classes, classifier, scale)

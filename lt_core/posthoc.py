@@ -1,0 +1,132 @@
+r"""Adjustments at inference time (chapters 03, 04 and 08)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from lt_core.validation import as_counts, check_number, check_probabilities, check_scores
+
+_HALF = (torch.float16, torch.bfloat16)
+
+
+def adjust_logits(logits: Tensor, class_counts: Sequence[int] | Tensor, tau: float = 1.0) -> Tensor:
+    r"""Take the log of the training prior off the logits of a model trained with plain cross-entropy.
+
+    .. math:: \tilde z_j = z_j - \tau \log \frac{n_j}{\sum_k n_k}
+
+    On top of a loss that already adjusts (balanced softmax, logit-adjusted, GALA) this corrects twice.
+
+    Args:
+        logits: (N, C) floating point.
+        class_counts: the training set's C counts, whole numbers, at least 1 each.
+        tau: strength, at least 0.
+
+    Returns:
+        Adjusted logits (N, C); float32 for half-precision logits, else their dtype.
+
+    Raises:
+        ValueError: a wrong shape, a NaN logit, a bad count or tau.
+        TypeError: logits that are not floating point.
+
+    Source:
+        Menon et al., "Long-tail learning via logit adjustment", ICLR 2021, Eq. 9.
+
+    Example:
+        >>> import torch, lt_core as lt
+        >>> lt.posthoc.adjust_logits(torch.zeros(1, 2), [3, 1])
+        tensor([[0.2877, 1.3863]])
+    """
+    counts = as_counts(class_counts)
+    check_number("tau", tau, low=0.0)
+    check_scores(logits)
+    if logits.shape[1] != len(counts):
+        raise ValueError(f"logits has {logits.shape[1]} columns; class_counts has {len(counts)} classes")
+    scores = logits.float() if logits.dtype in _HALF else logits
+    return scores - (tau * torch.log(counts / counts.sum())).to(scores)
+
+
+def rebalance_predictions(probabilities: Tensor, tau: float = 1.0) -> Tensor:
+    r"""Divide each class's predictions by a power of their sum over the set of samples given.
+
+    .. math:: \tilde p_{ij} = \frac{p_{ij}}{\bigl(\sum_k p_{kj}\bigr)^\tau}
+
+    Rows are not renormalised: only their order is used. The result of one sample depends on all the others
+    (the method is transductive), so pass the whole test set at once; it assumes that the classes are equally
+    frequent there.
+
+    Args:
+        probabilities: (N, C) floating point in [0, 1], rows summing to 1. A column whose sum is 0 is an
+            error: the model gives that class to no sample, and nothing can be said about it.
+        tau: strength, at least 0; 0 changes nothing.
+
+    Returns:
+        Re-balanced scores (N, C), at least 0; float32 for half-precision probabilities, else their dtype.
+
+    Raises:
+        ValueError: a wrong shape, no rows, values outside [0, 1], rows that do not sum to 1, a column of
+            zeros, a bad tau.
+        TypeError: probabilities that are not floating point.
+
+    Source:
+        GALA, arXiv:2403.09036, post-hoc prediction re-balancing, as in its released code.
+
+    Example:
+        >>> import torch, lt_core as lt
+        >>> probabilities = torch.tensor([[0.9, 0.1], [0.7, 0.3]])
+        >>> lt.posthoc.rebalance_predictions(probabilities).argmax(dim=1)
+        tensor([0, 1])
+    """
+    check_number("tau", tau, low=0.0)
+    check_probabilities(probabilities)
+    values = probabilities.float() if probabilities.dtype in _HALF else probabilities
+    sums = values.sum(dim=0)
+    if bool((sums == 0).any()):
+        empty = int((sums == 0).nonzero()[0])
+        raise ValueError(f"probabilities[:, {empty}] is 0 in every row; every class needs a positive sum")
+    return values / sums**tau
+
+
+def tau_normalize(weight: Tensor, tau: float = 1.0) -> Tensor:
+    r"""Divide each row of a linear classifier by a power of its norm.
+
+    .. math:: \tilde w_c = \frac{w_c}{\lVert w_c \rVert_2^\tau}
+
+    The classifier is then used without its bias.
+
+    Args:
+        weight: rows of the classifier, (C, d) floating point; no row of zeros.
+        tau: strength, at least 0; 0 changes nothing, 1 gives unit rows.
+
+    Returns:
+        Normalised rows (C, d); float32 for half-precision rows, else their dtype.
+
+    Raises:
+        ValueError: a wrong shape, a row that is zero or not finite, a bad tau.
+        TypeError: a weight that is not floating point.
+
+    Source:
+        Kang et al., "Decoupling Representation and Classifier for Long-Tailed Recognition", ICLR 2020,
+        section 4.3.
+
+    Example:
+        >>> import torch, lt_core as lt
+        >>> lt.posthoc.tau_normalize(torch.tensor([[3.0, 4.0], [0.0, 2.0]]))
+        tensor([[0.6000, 0.8000],
+                [0.0000, 1.0000]])
+    """
+    check_number("tau", tau, low=0.0)
+    if not isinstance(weight, Tensor) or not weight.is_floating_point():
+        kind = weight.dtype if isinstance(weight, Tensor) else type(weight).__name__
+        raise TypeError(f"weight is {kind}; a floating-point tensor of shape (C, d) is needed")
+    if weight.ndim != 2:
+        raise ValueError(f"weight has shape {tuple(weight.shape)}; (C, d) is needed")
+    rows = weight.float() if weight.dtype in _HALF else weight
+    norms = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+    wrong = ~(torch.isfinite(norms) & (norms > 0)).squeeze(1)
+    if bool(wrong.any()):
+        c = int(wrong.nonzero()[0])
+        raise ValueError(f"weight[{c}] has norm {norms[c].item():g}; every row needs a finite norm above 0")
+    return rows / norms**tau

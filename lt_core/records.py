@@ -1,0 +1,231 @@
+"""Run records: what a run was, where it ran and what came out, in one small JSON file.
+
+A record is the only source of a measured number in the book. Its layout is versioned (`SCHEMA`); reading a record of
+another version is an error.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEMA = 1
+MAX_BYTES = 16 * 1024
+GROUPS = ("many", "medium", "few")
+KEYS = ("schema", "config", "environment", "epochs", "final", "posthoc", "adjustment")
+
+
+class RecordError(RuntimeError):
+    """A record that is missing, unreadable, too large or of another schema."""
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write ``text`` so that ``path`` holds either the old content or all of the new."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _rounded(value: Any, digits: int = 4) -> Any:
+    """Floats to four decimals (six significant digits below 0.01), NaN to null, containers element by element."""
+    if isinstance(value, float):
+        if value != value:
+            return None
+        return round(value, digits) if abs(value) >= 0.01 else float(f"{value:.6g}")
+    if isinstance(value, Mapping):
+        return {key: _rounded(item, digits) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_rounded(item, digits) for item in value]
+    return value
+
+
+def dumps(record: Mapping[str, Any]) -> str:
+    """The record as JSON text: one line a key, and one line an element of a list of objects."""
+    lines = []
+    for key, value in _rounded(dict(record)).items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            rows = ",\n  ".join(json.dumps(row, separators=(",", ":"), allow_nan=False) for row in value)
+            lines.append(f'"{key}": [\n  {rows}]')
+        else:
+            lines.append(f'"{key}": {json.dumps(value, separators=(",", ":"), allow_nan=False)}')
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def save(record: Mapping[str, Any], path: str | Path) -> None:
+    """Write a record to ``path`` atomically.
+
+    Raises:
+        RecordError: a key is missing, or the text is larger than 16 KB.
+    """
+    missing = [key for key in KEYS if key not in record]
+    if missing:
+        raise RecordError(f"the record lacks {', '.join(missing)}")
+    text = dumps(record)
+    if len(text.encode()) > MAX_BYTES:
+        raise RecordError(f"the record has {len(text.encode())} bytes; at most {MAX_BYTES} are allowed")
+    write_atomically(Path(path), text)
+
+
+def load(path: str | Path) -> dict[str, Any]:
+    """Read one record; ``path`` is the file or the run directory that holds it.
+
+    Raises:
+        RecordError: no such file, not JSON, or another schema version.
+    """
+    path = Path(path)
+    path = path / "record.json" if path.is_dir() else path
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RecordError(f"there is no record at {path}") from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise RecordError(f"{path} is not a readable record: {error}") from None
+    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
+        raise RecordError(f"{path} is not a run record of schema {SCHEMA}")
+    missing = [key for key in KEYS if key not in record]
+    if missing:
+        raise RecordError(f"{path} lacks {', '.join(missing)}")
+    return record
+
+
+def find_results(start: str | Path = ".") -> Path:
+    """The folder ``book/results`` of the repository that ``start`` lies in.
+
+    Raises:
+        RecordError: there is none at or above ``start``.
+    """
+    here = Path(start).resolve()
+    for folder in (here, *here.parents):
+        if (folder / "book" / "results").is_dir():
+            return folder / "book" / "results"
+    raise RecordError(f"there is no book/results at or above {here}; open the notebook inside a clone of the book")
+
+
+def load_all(folder: str | Path) -> list[dict[str, Any]]:
+    """Every record at or below ``folder``, ordered by path.
+
+    Raises:
+        RecordError: there is none, or one of them cannot be read.
+    """
+    paths = sorted(Path(folder).rglob("record.json"))
+    if not paths:
+        raise RecordError(f"there is no record.json at or below {folder}")
+    return [load(path) for path in paths]
+
+
+LABELS = {
+    "ce": "cross-entropy",
+    "focal": "focal",
+    "cb": "class-balanced",
+    "ldam": "LDAM",
+    "la": "logit-adjusted",
+    "balanced_softmax": "balanced softmax",
+    "ala": "ALA",
+    "gala": "GALA",
+}
+
+
+def label(record: Mapping[str, Any]) -> str:
+    """The method's name as tables and figures print it, such as ``LDAM-DRW``."""
+    from lt_core.training.recipes import RunConfig
+
+    config = RunConfig.from_dict(record["config"])
+    name = LABELS[config.loss]
+    if config.drw:
+        name += "-DRW"
+    if config.classifier == "cosine" and config.loss in ("ce", "balanced_softmax"):
+        name += " (cosine)"
+    options = ", ".join(f"{key} {value}" for key, value in sorted(config.loss_options.items()))
+    return f"{name} ({options})" if options else name
+
+
+def accuracy_table(records: Sequence[Mapping[str, Any]], which: str = "last") -> pd.DataFrame:
+    """Top-1 and shot-group accuracies in percent, a row a method; several seeds become mean and standard deviation.
+
+    Args:
+        records: runs that differ in method and seed only.
+        which: "last" (the last epoch) or "best_on_test" (the epoch with the best test accuracy, which has seen the
+            test set).
+
+    Returns:
+        A table of strings indexed by method, in the records' order. One seed: ``"38.3"``; more: ``"38.3 ± 0.4"``.
+
+    Raises:
+        ValueError: unknown ``which``, or records of different data, recipes or schedules, which no table may mix.
+    """
+    import pandas as pd
+
+    from lt_core.validation import check_choice
+
+    check_choice("which", which, ("last", "best_on_test"))
+    common = {
+        tuple(str(r["config"][k]) for k in ("dataset", "imbalance_factor", "recipe", "epochs", "backbone"))
+        for r in records
+    }
+    if len(common) > 1:
+        raise ValueError(f"the records mix {len(common)} settings: {sorted(common)}; one table holds one setting")
+    columns = ("top1", *GROUPS)
+    rows = [{"method": label(r), **{c: r["final"][which][c] for c in columns}} for r in records]
+    grouped = pd.DataFrame(rows).groupby("method", sort=False)[list(columns)]
+    mean, spread, count = grouped.mean(), grouped.std(), grouped.size()
+    table = mean.astype(object)
+    for method in mean.index:
+        for column in columns:
+            value = mean.loc[method, column]
+            text = "–" if pd.isna(value) else f"{value:.1f}"
+            if count[method] > 1 and not pd.isna(value):
+                text += f" ± {spread.loc[method, column]:.1f}"
+            table.loc[method, column] = text
+    return table
+
+
+def environment(device_name: str) -> dict[str, Any]:
+    """Versions, device and commit of the running process."""
+    import numpy
+    import torch
+    import torchvision
+
+    import lt_core
+
+    return {
+        "lt_core": lt_core.__version__,
+        "commit": git_commit(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "numpy": numpy.__version__,
+        "device": device_name,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def git_commit() -> str | None:
+    """The commit of the code that runs, with ``-dirty`` where `lt_core` was changed since; None outside a checkout."""
+    folder = Path(__file__).parent
+    try:
+        commit = subprocess.run(
+            ["git", "rev-parse", "--short=10", "HEAD"], cwd=folder, capture_output=True, text=True, check=True
+        ).stdout.strip()
+        changed = subprocess.run(
+            ["git", "status", "--porcelain", "--", "."], cwd=folder, capture_output=True, text=True, check=True
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return f"{commit}-dirty" if changed else commit

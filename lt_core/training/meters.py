@@ -1,0 +1,87 @@
+"""Sums over an epoch, kept on the device that trains: nothing here waits for the host before the epoch ends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from lt_core.metrics import shot_groups
+from lt_core.records import GROUPS
+
+
+def group_means(per_class: Tensor, weight: Tensor, class_counts: Sequence[int]) -> list[float | None]:
+    """Weighted mean of a per-class quantity (C,) over many, medium and few; None for a group without weight."""
+    masks = shot_groups(class_counts)
+    means: list[float | None] = []
+    for group in GROUPS:
+        mass = weight.cpu().double() * masks[group]
+        total = float(mass.sum())
+        means.append(float((per_class.cpu().double() * mass).sum()) / total if total > 0 else None)
+    return means
+
+
+class LossMeter:
+    """Mean training loss and accuracy of an epoch."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.loss = torch.zeros((), dtype=torch.float64 if device.type != "mps" else torch.float32, device=device)
+        self.correct = torch.zeros((), dtype=torch.int64, device=device)
+        self.seen = 0
+
+    def update(self, loss: Tensor, outputs: Tensor, targets: Tensor) -> None:
+        self.loss += loss.detach() * len(targets)
+        self.correct += (outputs.detach().argmax(1) == targets).sum()
+        self.seen += len(targets)
+
+    def mean_loss(self) -> float:
+        return float(self.loss) / self.seen
+
+    def top1(self) -> float:
+        return 100.0 * float(self.correct) / self.seen
+
+
+class FactorMeter:
+    """Class means of the factors a loss applies to its samples (ALA's DF, QF and A)."""
+
+    def __init__(self, num_classes: int, device: torch.device) -> None:
+        self.sums: dict[str, Tensor] = {}
+        self.count = torch.zeros(num_classes, device=device)
+
+    def update(self, factors: Mapping[str, Tensor], targets: Tensor) -> None:
+        for name, value in factors.items():
+            total = self.sums.setdefault(name, torch.zeros_like(self.count))
+            total.index_add_(0, targets, value.to(total.dtype))
+        self.count.index_add_(0, targets, torch.ones_like(targets, dtype=self.count.dtype))
+
+    def class_means(self) -> dict[str, Tensor]:
+        return {name: total / self.count.clamp(min=1) for name, total in self.sums.items()}
+
+
+class PushMeter:
+    r"""Who pushes whom: ``pushes[k, j]`` sums :math:`p_j - 1[j = k]` over the images of class k (chapter 02).
+
+    These are the gradients of softmax cross-entropy on the logits. The diagonal holds what each classifier row gets
+    from its own images (negative: the logit is pushed up), column j off the diagonal what others do to row j.
+    """
+
+    def __init__(self, num_classes: int, device: torch.device) -> None:
+        self.pushes = torch.zeros(num_classes, num_classes, device=device)
+
+    def update(self, logits: Tensor, targets: Tensor) -> None:
+        gradient = logits.detach().float().softmax(1)
+        gradient[torch.arange(len(targets), device=targets.device), targets] -= 1
+        self.pushes.index_add_(0, targets, gradient)
+
+    def row_ratio(self) -> Tensor:
+        """Positive over negative push on each classifier row, (C,)."""
+        positive = -self.pushes.diagonal()
+        return positive / (self.pushes.sum(0) + positive).clamp(min=1e-12)
+
+    def group_flow(self, class_counts: Sequence[int]) -> list[list[float]]:
+        """Negative pushes only, summed over groups: entry [a][b] is from images of group a onto rows of group b."""
+        negative = self.pushes.cpu().double().clone()
+        negative.fill_diagonal_(0)
+        masks = shot_groups(class_counts)
+        return [[float(negative[masks[a]][:, masks[b]].sum()) for b in GROUPS] for a in GROUPS]

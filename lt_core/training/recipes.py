@@ -1,0 +1,184 @@
+"""What a run is: its configuration, and the three training recipes it can name.
+
+Milestones, warm-up and the start of deferred re-weighting are fractions of the number of epochs, so that a shorter
+run goes through the same stages.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from lt_core.losses import COSINE_LOSSES, LOSS_NAMES
+from lt_core.models import BACKBONES, CLASSIFIERS
+from lt_core.validation import check_choice, check_number
+
+DATASETS = ("cifar100_lt", "cifar10_lt", "synthetic")
+COSINE_SCALE = 30.0  # for a cosine classifier under a loss that does not scale by itself
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained: optimiser (SGD with momentum), schedule and augmentation."""
+
+    name: str
+    backbone: str
+    epochs: int
+    batch_size: int
+    drop_last: bool  # leave out the last, smaller batch of an epoch
+    augmentation: str
+    schedule: str  # "step" or "cosine"
+    warmup: float  # fraction of the epochs
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 2e-4
+    drw_start: float = 0.8  # fraction of the epochs after which re-weighting sets in
+
+    def learning_rate_at(self, epoch: int, epochs: int) -> float:
+        """Learning rate of the 0-based ``epoch`` of ``epochs``.
+
+        "step" (LDAM-DRW): a linear warm-up that ends at the full rate, x0.01 after 80 % and x0.0001 after 90 % of the
+        epochs. "cosine" (GALA): a warm-up from half the rate, then a half cosine that reaches zero in the last epoch.
+        """
+        number = epoch + 1
+        warmup = max(1, round(self.warmup * epochs))
+        if self.schedule == "step":
+            if number <= warmup:
+                return self.learning_rate * number / warmup
+            if number > round(0.9 * epochs):
+                return self.learning_rate * 1e-4
+            return self.learning_rate * (1e-2 if number > round(0.8 * epochs) else 1.0)
+        if number < warmup:
+            return self.learning_rate * (0.5 + 0.5 * (number - 1) / (warmup - 1))
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (number - warmup) / max(1, epochs - warmup)))
+
+    def drw_epoch(self, epochs: int) -> int:
+        """The first 0-based epoch with re-weighting."""
+        return round(self.drw_start * epochs)
+
+
+_PLAIN = Recipe(
+    name="plain",
+    backbone="resnet32",
+    epochs=200,
+    batch_size=128,
+    drop_last=False,
+    augmentation="crop_flip",
+    schedule="step",
+    warmup=0.025,
+)
+RECIPES = {
+    # LDAM-DRW's: the most used recipe for CIFAR-LT.
+    "plain": _PLAIN,
+    # GALA's: AutoAugment and Cutout, cosine schedule, small batches, more weight decay.
+    "strong": Recipe(
+        name="strong",
+        backbone="resnet32",
+        epochs=200,
+        batch_size=64,
+        drop_last=True,
+        augmentation="autoaugment",
+        schedule="cosine",
+        warmup=0.01,
+        weight_decay=5e-4,
+    ),
+    # `plain` for a CPU: a small network, 40 epochs. Its numbers are never set beside published ones.
+    "short": Recipe(**{**asdict(_PLAIN), "name": "short", "backbone": "resnet8", "epochs": 40}),
+}
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides a run's numbers. ``None`` means "as the recipe (or the loss) has it".
+
+    Args:
+        dataset: "cifar100_lt", "cifar10_lt" or "synthetic".
+        loss: one of `lt_core.losses.LOSS_NAMES`.
+        loss_options: keyword arguments of the loss, by name.
+        drw: deferred re-weighting: class-balanced weights (beta 0.9999) in the last fifth of the epochs.
+        recipe: "plain", "strong" or "short".
+        imbalance_factor: largest count over smallest, at least 1.
+        backbone: "resnet32" or "resnet8".
+        classifier: "linear" or "cosine"; a loss on cosines needs "cosine".
+        epochs, batch_size: positive whole numbers.
+        seed: of initialisation, order and augmentation.
+        subset_seed: of the long-tailed subset (0 is the canonical one).
+        class_order: which class takes which place of the profile; see `lt_core.data.cifar100_lt`.
+
+    Raises:
+        ValueError, TypeError: a value that is not allowed; the message names it.
+    """
+
+    dataset: str = "synthetic"
+    loss: str = "ce"
+    loss_options: Mapping[str, Any] = field(default_factory=dict)
+    drw: bool = False
+    recipe: str = "plain"
+    imbalance_factor: float = 100
+    backbone: str | None = None
+    classifier: str | None = None
+    epochs: int | None = None
+    batch_size: int | None = None
+    seed: int = 0
+    subset_seed: int = 0
+    class_order: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        check_choice("dataset", self.dataset, DATASETS)
+        check_choice("loss", self.loss, LOSS_NAMES)
+        check_choice("recipe", self.recipe, tuple(RECIPES))
+        check_number("imbalance_factor", self.imbalance_factor, low=1)
+        recipe = RECIPES[self.recipe]
+        wants = "cosine" if self.loss in COSINE_LOSSES else "linear"
+        for name, value in (
+            ("backbone", recipe.backbone),
+            ("epochs", recipe.epochs),
+            ("batch_size", recipe.batch_size),
+            ("classifier", wants),
+        ):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)
+        check_choice("backbone", self.backbone, tuple(BACKBONES))
+        check_choice("classifier", self.classifier, CLASSIFIERS)
+        if self.loss in COSINE_LOSSES and self.classifier != "cosine":
+            raise ValueError(f"classifier is {self.classifier!r}; loss {self.loss!r} works on cosines: use 'cosine'")
+        for name, low in (("epochs", 1), ("batch_size", 2), ("seed", 0), ("subset_seed", 0)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < low:
+                raise ValueError(f"{name} is {value!r}; allowed is a whole number of at least {low}")
+        if self.class_order is not None:
+            object.__setattr__(self, "class_order", tuple(int(c) for c in self.class_order))
+        object.__setattr__(self, "loss_options", dict(self.loss_options))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> RunConfig:
+        """A configuration from a mapping; an unknown key is a ValueError that lists the known ones."""
+        known = [f.name for f in fields(cls)]
+        for key in values:
+            check_choice("configuration key", key, known)
+        return cls(**values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """A plain dictionary, ready for JSON or YAML."""
+        values = asdict(self)
+        values["class_order"] = None if self.class_order is None else list(self.class_order)
+        return values
+
+    @property
+    def run_name(self) -> str:
+        """A short name that tells this run from its neighbours, such as ``ldam-drw-if100-s0``."""
+        parts = [self.loss]
+        if self.drw:
+            parts.append("drw")
+        if self.classifier == "cosine" and self.loss not in COSINE_LOSSES:
+            parts.append("cosine")
+        parts += [f"{key}_{value}" for key, value in sorted(self.loss_options.items())]
+        parts += [f"if{self.imbalance_factor:g}", f"s{self.seed}"]
+        if self.subset_seed:
+            parts.append(f"subset{self.subset_seed}")
+        if self.class_order is not None:
+            parts.append(f"order{zlib.crc32(repr(self.class_order).encode()):08x}")
+        return "-".join(parts)
