@@ -19,15 +19,18 @@ Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 
 
 def parse_options(pairs: list[str]) -> dict[str, Any]:
-    """``["gamma=1.5", "form=formula"]`` to a mapping; numbers, booleans and null are read as YAML reads them."""
+    """``["gamma=1.5", "form=formula"]`` to a mapping; true, false and null are as in YAML, and numbers as in Python."""
     import yaml
 
-    options = {}
+    options: dict[str, Any] = {}
     for pair in pairs:
         name, sign, value = pair.partition("=")
         if not sign or not name:
             raise ValueError(f"--loss-option is {pair!r}; allowed is name=value")
-        options[name] = yaml.safe_load(value)
+        try:
+            options[name] = float(value) if not value.lstrip("+-").isdigit() else int(value)
+        except ValueError:  # YAML alone would read 1e-3 as a word
+            options[name] = yaml.safe_load(value)
     return options
 
 

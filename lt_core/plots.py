@@ -1,4 +1,4 @@
-"""Figures of the book: one style, a colour-blind-safe palette, and the pictures that several chapters draw from records."""
+"""Figures of the book: one style, a colour-blind-safe palette, and the pictures that several chapters draw."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Argument checks shared by the losses, the post-hoc adjustments and the metrics.
 
-A check on *shapes* and *types* always runs. A check on *values* (labels in range, no NaN, cosines within [-1, 1])
-needs the tensor's content, so it runs eagerly and is skipped while `torch.compile` traces: there it would break
-the graph and make the device wait for the host.
+A check on *shapes* and *types* always runs. A check on *values* (labels in range, no NaN, cosines within
+[-1, 1]) needs the tensor's content, so it runs eagerly and is skipped while `torch.compile` traces: there it
+would break the graph and make the device wait for the host.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def check_cosines(
 
 
 def check_probabilities(probabilities: Tensor, name: str = "probabilities") -> None:
-    """Raise unless ``probabilities`` is floating point (N, C), N >= 1, C >= 2, in [0, 1], rows summing to 1.
+    """Raise unless ``probabilities`` is floating point (N, C) in [0, 1] with rows that sum to 1.
 
     A row's sum may be off by 1e-4 or, in half precision, by 8 roundings of the dtype.
     """

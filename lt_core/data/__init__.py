@@ -7,12 +7,14 @@ from collections.abc import Sequence
 
 from lt_core.data.cifar import check_files, cifar10_lt, cifar100_lt, data_root
 from lt_core.data.longtail import DataError, LongTailedData, class_counts, counts_in_order, longtail_indices
+from lt_core.data.names import CIFAR100_CLASSES
 from lt_core.data.synthetic import synthetic
 from lt_core.validation import check_choice
 
 DATASETS = ("cifar100_lt", "cifar10_lt", "synthetic")
 
 __all__ = [
+    "CIFAR100_CLASSES",
     "DATASETS",
     "DataError",
     "LongTailedData",

@@ -88,17 +88,17 @@ def cutout(images: Tensor, generator: torch.Generator, size: int = 16) -> Tensor
 # Magnitudes of levels 0 to 9, and whether the sign is drawn. AutoAugment (Cubuk et al., 2019) draws it for rotations
 # too; the code released with GALA rotates one way only, and so do we.
 LEVELS: dict[str, tuple[list[float], bool]] = {
-    "ShearX": ([0.3 * k / 9 for k in range(10)], True),
-    "ShearY": ([0.3 * k / 9 for k in range(10)], True),
-    "TranslateX": ([150 / 331 * k / 9 for k in range(10)], True),  # of the image's width
-    "TranslateY": ([150 / 331 * k / 9 for k in range(10)], True),
-    "Rotate": ([30 * k / 9 for k in range(10)], False),  # degrees
-    "Brightness": ([0.9 * k / 9 for k in range(10)], True),
-    "Color": ([0.9 * k / 9 for k in range(10)], True),
-    "Contrast": ([0.9 * k / 9 for k in range(10)], True),
-    "Sharpness": ([0.9 * k / 9 for k in range(10)], True),
+    "ShearX": (torch.linspace(0, 0.3, 10).tolist(), True),
+    "ShearY": (torch.linspace(0, 0.3, 10).tolist(), True),
+    "TranslateX": (torch.linspace(0, 150 / 331, 10).tolist(), True),  # of the image's width
+    "TranslateY": (torch.linspace(0, 150 / 331, 10).tolist(), True),
+    "Rotate": (torch.linspace(0, 30, 10).tolist(), False),  # degrees
+    "Brightness": (torch.linspace(0, 0.9, 10).tolist(), True),
+    "Color": (torch.linspace(0, 0.9, 10).tolist(), True),
+    "Contrast": (torch.linspace(0, 0.9, 10).tolist(), True),
+    "Sharpness": (torch.linspace(0, 0.9, 10).tolist(), True),
     "Posterize": ([8, 8, 7, 7, 6, 6, 5, 5, 4, 4], False),  # bits that stay
-    "Solarize": ([255 - 255 * k / 9 for k in range(10)], False),
+    "Solarize": (torch.linspace(255, 0, 10).tolist(), False),
 }
 
 

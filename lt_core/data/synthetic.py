@@ -11,6 +11,7 @@ the same way on every processor, which sines and powers are not, so the images a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,7 +44,7 @@ _INKS = np.array(
 )
 _PAPERS = np.array([(250, 246, 236), (232, 238, 244), (28, 32, 48), (52, 44, 44)], dtype=np.float64)
 
-Array = NDArray[np.float64]
+Array = NDArray[Any]
 
 
 def synthetic(
@@ -123,7 +124,9 @@ def _draw(label: int, count: int, split: int) -> NDArray[np.uint8]:
 def _mask(shape: str, x: Array, y: Array, uniform: Callable[[float, float], Array]) -> Array:
     """How much of each pixel is ink, in [0, 1]: shape (count, 32, 32)."""
     # (1 - t²)/(1 + t²) and 2t/(1 + t²) are the cosine and sine of an angle, without either; |t| = 0.14 is 16°.
-    t = uniform(-1, 1) if shape == "gradient" else uniform(-0.14, 0.14)
+    # Squares and diamonds turn by up to 22°: at 22.5° they would be the same picture.
+    widest = {"gradient": 1.0, "square": 0.19, "diamond": 0.19}.get(shape, 0.14)
+    t = uniform(-widest, widest)
     cos, sin = (1 - t * t) / (1 + t * t), 2 * t / (1 + t * t)
     x, y = x - uniform(-0.22, 0.22), y - uniform(-0.22, 0.22)
     x, y = cos * x + sin * y, cos * y - sin * x
@@ -131,9 +134,9 @@ def _mask(shape: str, x: Array, y: Array, uniform: Callable[[float, float], Arra
     shift_x, shift_y = uniform(0, 1), uniform(0, 1)
 
     if shape == "square":
-        return _inside(np.maximum(abs(x), abs(y)) - 0.85 * r)
+        return _inside(np.maximum(abs(x), abs(y)) - 0.7 * r)
     if shape == "diamond":
-        return _inside((abs(x) + abs(y)) * 0.5**0.5 - 0.85 * r)
+        return _inside((abs(x) + abs(y)) * 0.5**0.5 - 0.7 * r)
     if shape == "disc":
         return _inside(np.sqrt(x * x + y * y) - r)
     if shape == "ring":

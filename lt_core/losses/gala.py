@@ -210,7 +210,7 @@ class GALALoss(Loss):
         return self.theta
 
     def log_theta(self) -> Tensor:
-        r"""A copy of :math:`\log(\theta + \epsilon)`, (C,): the learned adjustment before :math:`\lambda_+`."""
+        r"""A copy of :math:`\log(\theta + \epsilon)`, (C,): what :math:`\lambda_+` multiplies."""
         return torch.log(self.theta + self.eps)
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:

@@ -253,6 +253,8 @@ def train(
     if folder is not None and any((folder / name).exists() for name in ("record.json", "last.pt")):
         raise TrainingError(f"{folder} already holds a run; name another directory, or delete it first")
     place = pick_device(device)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)  # a place that cannot be written fails now, not after the training
     data = load_dataset(
         config.dataset, data_root, config.imbalance_factor, config.subset_seed, config.class_order, download
     )

@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from lt_core.data import DATASETS
 from lt_core.losses import COSINE_LOSSES, LOSS_NAMES
 from lt_core.models import BACKBONES, CLASSIFIERS
-from lt_core.validation import check_choice, check_number
+from lt_core.validation import check_choice, check_number, check_whole
 
-DATASETS = ("cifar100_lt", "cifar10_lt", "synthetic")
 COSINE_SCALE = 30.0  # for a cosine classifier under a loss that does not scale by itself
 
 
@@ -146,9 +146,7 @@ class RunConfig:
         if self.loss in COSINE_LOSSES and self.classifier != "cosine":
             raise ValueError(f"classifier is {self.classifier!r}; loss {self.loss!r} works on cosines: use 'cosine'")
         for name, low in (("epochs", 1), ("batch_size", 2), ("seed", 0), ("subset_seed", 0)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < low:
-                raise ValueError(f"{name} is {value!r}; allowed is a whole number of at least {low}")
+            check_whole(name, getattr(self, name), low)
         if self.class_order is not None:
             object.__setattr__(self, "class_order", tuple(int(c) for c in self.class_order))
         object.__setattr__(self, "loss_options", dict(self.loss_options))

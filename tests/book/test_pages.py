@@ -1,0 +1,127 @@
+"""Rules that every page of the book keeps."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+TOC = (ROOT / "_toc.yml").read_text(encoding="utf-8")
+PAGES = re.findall(r"(?:root|file): (\S+)", TOC)
+NOTEBOOKS = sorted(ROOT / f"{page}.ipynb" for page in PAGES if (ROOT / f"{page}.ipynb").is_file())
+CHAPTERS = [path for path in NOTEBOOKS if path.stem[0].isdigit()]
+REPOSITORY = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]["url"]
+DISPLAY = re.compile(r"\$\$(.+?)\$\$[ \t]*(\([^)\s]*\))?", re.DOTALL)
+FENCE = re.compile(r"```\{math\}|\\begin\{(equation|align|gather|multline)|\\\[")
+
+
+def read(path: Path) -> nbformat.NotebookNode:
+    return nbformat.read(path, as_version=4)
+
+
+def prose(path: Path) -> str:
+    if path.suffix == ".ipynb":
+        return "\n\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
+    return path.read_text(encoding="utf-8")
+
+
+def pages() -> list[Path]:
+    return [ROOT / f"{p}{s}" for p in PAGES for s in (".ipynb", ".md") if (ROOT / f"{p}{s}").is_file()]
+
+
+def display_labels(path: Path) -> list[str]:
+    """The label of every displayed equation, "" where it has none."""
+    return [(label or "").strip("()") for _, label in DISPLAY.findall(prose(path))]
+
+
+def equation_tests() -> set[str]:
+    """Names of the tests in this folder, ``test_02_balance`` as ``02-balance``."""
+    names: set[str] = set()
+    for path in Path(__file__).parent.glob("test_equations_*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        functions = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+        names |= {name.removeprefix("test_").replace("_", "-") for name in functions if name.startswith("test_")}
+    return names
+
+
+def test_every_page_of_the_toc_exists_once() -> None:
+    assert len(pages()) == len(PAGES) == len(set(PAGES))
+
+
+@pytest.mark.parametrize("path", pages(), ids=lambda p: p.stem)
+def test_every_display_has_a_label_and_every_label_a_test(path: Path) -> None:
+    text = prose(path)
+    assert not FENCE.search(text), "write displays as $$ … $$ (label)"
+    labels = display_labels(path)
+    assert "" not in labels, f"display {labels.index('') + 1} has no label"
+    assert len(labels) == len(set(labels)), "a label is used twice"
+    untested = sorted(set(labels) - equation_tests())
+    assert not untested, f"no test evaluates {untested}"
+
+
+def test_every_equation_test_has_its_display() -> None:
+    labels = {label for path in pages() for label in display_labels(path)}
+    assert equation_tests() <= labels, f"no page displays {sorted(equation_tests() - labels)}"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_notebook_is_executed_without_errors(path: Path) -> None:
+    cells = [cell for cell in read(path).cells if cell.cell_type == "code"]
+    assert any(cell.outputs for cell in cells), "no committed output"
+    for cell in cells:
+        for output in cell.outputs:
+            assert output.output_type != "error", cell.source
+            assert not (output.output_type == "stream" and output.name == "stderr"), cell.source
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda p: p.stem)
+def test_chapter_follows_the_template(path: Path) -> None:
+    text = prose(path)
+    link = f"{REPOSITORY.replace('https://github.com/', 'https://colab.research.google.com/github/')}/blob/main/"
+    assert link + str(path.relative_to(ROOT)) in text, "the launch link is missing or names another page"
+    for heading in ("In this chapter", "## Which should I use?", "## Summary", "## Exercises", "## Further reading"):
+        assert heading in text, f"{heading} is missing"
+    kinds = re.findall(r"```\{exercise-start\} ([^\n]*)", text) + re.findall(r"```+\{exercise\} ([^\n]*)", text)
+    for kind in ("Derive", "Code", "Experiment"):
+        assert sum(name.startswith(kind) for name in kinds) >= 2, f"fewer than two exercises of kind {kind}"
+    solutions = len(re.findall(r"\{solution(?:-start)?\}", text))
+    assert solutions == len(kinds), f"{len(kinds)} exercises, {solutions} solutions"
+    assert text.count(":class: dropdown") >= solutions
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_every_figure_has_caption_and_alt_text(path: Path) -> None:
+    for cell in read(path).cells:
+        pictures = [o for o in cell.get("outputs", []) if "image/png" in o.get("data", {})]
+        if not pictures:
+            continue
+        options = cell.metadata.get("mystnb", {})
+        assert len(pictures) == 1, "one figure a cell"
+        assert len(options.get("image", {}).get("alt", "")) > 40, f"no alt text: {cell.source[:60]}"
+        assert len(options.get("figure", {}).get("caption", "")) > 20, f"no caption: {cell.source[:60]}"
+        assert options.get("figure", {}).get("name"), f"no figure name: {cell.source[:60]}"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_code_cells_are_short(path: Path) -> None:
+    for cell in read(path).cells:
+        if cell.cell_type == "code":
+            lines = [line for line in cell.source.splitlines() if line.strip()]
+            assert len(lines) <= 25, f"{len(lines)} lines: {cell.source[:60]}"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_checked_outputs_name_no_machine(path: Path) -> None:
+    """No path, address or time in an output that nbval compares."""
+    noise = re.compile(r"0x[0-9a-f]{6,}|/(home|root|tmp|usr|content)/|cuda:\d|\d+(\.\d+)? ?(s|ms|it/s|img/s)\b")
+    for cell in read(path).cells:
+        if cell.cell_type != "code" or "nbval-ignore-output" in cell.metadata.get("tags", []):
+            continue
+        for output in cell.outputs:
+            text = output.get("text", "") or output.get("data", {}).get("text/plain", "")
+            assert not noise.search(text), f"{noise.search(text)} in the output of: {cell.source[:60]}"

@@ -1,0 +1,89 @@
+import pytest
+import torch
+
+import lt_core as lt
+from lt_core.losses import COSINE_LOSSES, LOSS_NAMES, build_loss
+
+CLASSES = {
+    "ce": "CrossEntropyLoss",
+    "focal": "FocalLoss",
+    "cb": "CrossEntropyLoss",
+    "ldam": "LDAMLoss",
+    "la": "LogitAdjustedLoss",
+    "balanced_softmax": "BalancedSoftmaxLoss",
+    "ala": "ALALoss",
+    "gala": "GALALoss",
+}
+
+
+def test_names():
+    assert tuple(CLASSES) == LOSS_NAMES
+    assert set(COSINE_LOSSES) == {name for name in LOSS_NAMES if isinstance(
+        build_loss(name, [5, 3]), lt.losses.CosineMarginLoss
+    )}
+
+
+@pytest.mark.parametrize("name", LOSS_NAMES)
+def test_builds_a_working_loss(name, counts, targets):
+    loss = build_loss(name, counts)
+    assert type(loss).__name__ == CLASSES[name]
+    assert loss.training
+    assert torch.isfinite(loss(torch.zeros(len(targets), 5), targets))
+    assert build_loss(name, torch.tensor(counts), reduction="none")(torch.zeros(8, 5), targets).shape == (8,)
+
+
+@pytest.mark.parametrize("name", [name for name in LOSS_NAMES if name != "cb"])
+def test_weight_is_an_option(name, counts):
+    weight = torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0])
+    assert torch.equal(build_loss(name, counts, weight=weight).weight, weight)
+    with pytest.raises(ValueError, match="weight has"):
+        build_loss(name, counts, weight=torch.ones(4))
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("focal", {"gamma": 0.5}),
+        ("ldam", {"max_margin": 0.3, "scale": 20.0}),
+        ("la", {"tau": 1.5}),
+        ("ala", {"scale": 20.0, "difficulty": False, "quantity": "log2", "detach": False}),
+        ("gala", {"lambda_pos": 1.2, "lambda_neg": 0.9, "form": "formula", "accumulate": "single", "eps": 0.01}),
+    ],
+)
+def test_options_reach_the_loss(name, options, counts):
+    loss = build_loss(name, counts, **options)
+    assert {key: getattr(loss, key) for key in options} == options
+
+
+def test_cb_is_cross_entropy_with_effective_number_weights(counts, targets):
+    logits = torch.randn(len(targets), 5, generator=torch.Generator().manual_seed(0))
+    weight = lt.losses.class_balanced_weights(counts, 0.99)
+    expected = torch.nn.functional.cross_entropy(logits, targets, weight)
+    torch.testing.assert_close(build_loss("cb", counts, beta=0.99)(logits, targets), expected)
+
+
+def test_gala_gets_the_number_of_classes(counts):
+    assert build_loss("gala", counts).num_classes == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "match"),
+    [
+        ("softmax", {}, "loss is 'softmax'; allowed are 'ce', 'focal', 'cb', 'ldam', 'la'"),
+        ("CE", {}, "loss is 'CE'"),
+        ("focal", {"alpha": 1}, "loss 'focal' has no option 'alpha'; allowed are gamma, weight, reduction"),
+        ("cb", {"weight": None}, "loss 'cb' has no option 'weight'; allowed are beta, reduction"),
+        ("gala", {"num_classes": 5}, "loss 'gala' has no option 'num_classes'; allowed are lambda_pos"),
+        ("ldam", {"tau": 1.0}, "loss 'ldam' has no option 'tau'; allowed are max_margin, scale"),
+        ("gala", {"form": "paper"}, "form is 'paper'"),
+    ],
+)
+def test_unknown_names_and_options(name, options, match, counts):
+    with pytest.raises(ValueError, match=match):
+        build_loss(name, counts, **options)
+
+
+@pytest.mark.parametrize("name", LOSS_NAMES)
+def test_bad_counts(name):
+    with pytest.raises(ValueError, match=r"class_counts\[1\] is 0"):
+        build_loss(name, [3, 0])

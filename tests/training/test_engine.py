@@ -1,0 +1,206 @@
+"""Training, evaluation and the records they write, on the synthetic set."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+import lt_core as lt
+from lt_core import records
+from lt_core.losses import LOSS_NAMES
+from lt_core.training import CheckpointError, RunConfig, TrainingError, engine, evaluate, train
+from lt_core.training.meters import FactorMeter, PushMeter, group_means
+
+
+def config(**values: Any) -> RunConfig:
+    return RunConfig(**{"recipe": "short", "epochs": 2, "batch_size": 64, **values})
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("runs") / "gala"
+    record = train(config(loss="gala", epochs=3), folder, progress=False)
+    return folder, record
+
+
+@pytest.mark.parametrize("loss", LOSS_NAMES)
+def test_every_loss_trains(loss: str) -> None:
+    record = train(config(loss=loss, epochs=1), progress=False)
+    assert record["epochs"][0]["train_loss"] > 0
+    assert 0 <= record["final"]["last"]["top1"] <= 100
+
+
+def test_training_learns_something() -> None:
+    record = train(config(epochs=8, batch_size=32), progress=False)
+    chance = 100 / len(record["final"]["last"]["per_class"])
+    assert record["final"]["best_on_test"]["top1"] > 2 * chance
+    assert record["epochs"][-1]["train_loss"] < record["epochs"][0]["train_loss"]
+
+
+def test_same_seed_same_numbers_and_another_seed_others() -> None:
+    one, two, other = (train(config(seed=s), progress=False) for s in (0, 0, 1))
+    assert one["epochs"] == two["epochs"]
+    assert one["final"] == two["final"]
+    assert one["epochs"] != other["epochs"]
+
+
+def test_the_record_on_disk_is_the_one_returned_up_to_rounding(run: tuple[Path, dict[str, Any]]) -> None:
+    folder, record = run
+    loaded = records.load(folder)
+    assert loaded == json.loads(records.dumps(record))
+    assert (folder / "record.json").stat().st_size <= records.MAX_BYTES
+    assert {p.name for p in folder.iterdir()} == {"record.json", "history.csv", "last.pt"}
+
+
+def test_record_holds_what_the_schema_promises(run: tuple[Path, dict[str, Any]]) -> None:
+    _, record = run
+    last, best = record["final"]["last"], record["final"]["best_on_test"]
+    assert [row["epoch"] for row in record["epochs"]] == [1, 2, 3]
+    assert last["epoch"] == 3
+    assert best["top1"] == max(row["top1"] for row in record["epochs"])
+    assert last["top1"] == record["epochs"][-1]["top1"]
+    classes = len(last["per_class"])
+    assert last["top1"] == pytest.approx(sum(last["per_class"]) / classes, abs=0.06)  # balanced test set
+    assert last["balanced_error"] == pytest.approx(100 - last["top1"])
+    assert set(record["posthoc"]) == {"adjust", "rebalance"}
+    assert record["posthoc"]["rebalance"]["ece"] is None
+    assert len(record["adjustment"][0]["log_theta"]) == 3
+    assert len(record["adjustment_per_class"]["log_theta"]) == classes
+    assert {"torch", "commit", "device", "seconds", "images_per_second", "precision"} <= set(record["environment"])
+
+
+def test_evaluate_repeats_the_records_numbers(run: tuple[Path, dict[str, Any]]) -> None:
+    folder, record = run
+    assert evaluate(folder) == {k: v for k, v in record["final"]["last"].items() if k != "epoch"}
+    for method in ("adjust", "rebalance"):
+        assert evaluate(folder, method) == record["posthoc"][method]
+    assert evaluate(folder, "adjust", tau=0.0)["top1"] == record["final"]["last"]["top1"]
+
+
+def test_checkpoint_holds_galas_accumulators(run: tuple[Path, dict[str, Any]]) -> None:
+    folder, record = run
+    saved = torch.load(folder / "last.pt", weights_only=True)
+    log_theta = torch.log(saved["loss"]["theta"] + 1e-3)
+    assert log_theta.tolist() == pytest.approx(record["adjustment_per_class"]["log_theta"], abs=1e-5)
+
+
+def test_ala_records_its_factors() -> None:
+    record = train(config(loss="ala"), progress=False)
+    row = record["adjustment"][-1]
+    data = lt.data.synthetic(imbalance_factor=100)
+    quantity = lt.losses.quantity_factor(data.class_counts)
+    counts = torch.tensor(data.class_counts)
+    assert row["QF"] == pytest.approx(group_means(quantity, counts, data.class_counts), rel=1e-5, nan_ok=True)
+    for low, high in zip(row["DF"], row["A"], strict=True):
+        assert (low is None) == (high is None)
+        assert low is None or 0 <= low <= 1
+
+
+def test_drw_switches_the_weights_on_where_the_recipe_says() -> None:
+    data = lt.data.load_dataset("synthetic")
+    trainer = engine.Trainer(config(loss="ldam", drw=True, epochs=5), data, torch.device("cpu"))
+    for epoch in range(5):
+        trainer.train_epoch(epoch)
+        expected = lt.losses.class_balanced_weights(data.class_counts) if epoch >= 4 else torch.ones(data.num_classes)
+        torch.testing.assert_close(trainer.loss.weight, expected.to(trainer.loss.weight))
+
+
+def test_strong_leaves_out_the_last_partial_batch_and_plain_does_not() -> None:
+    data = lt.data.load_dataset("synthetic")
+    n = len(data.train_targets)
+    assert n % 64
+    for recipe, used in (("strong", n - n % 64), ("plain", n)):
+        small = config(recipe=recipe, backbone="resnet8")
+        row = engine.Trainer(small, data, torch.device("cpu")).train_epoch(0)
+        assert row["images"] == used
+
+
+def test_push_meter_is_autograds_gradient() -> None:
+    logits = torch.randn(50, 4, dtype=torch.float64, requires_grad=True)
+    targets = torch.arange(50) % 4
+    meter = PushMeter(4, torch.device("cpu"))
+    meter.update(logits, targets)
+    F.cross_entropy(logits, targets, reduction="sum").backward()
+    expected = torch.stack([logits.grad[targets == k].sum(0) for k in range(4)])
+    torch.testing.assert_close(meter.pushes.double(), expected, rtol=1e-5, atol=1e-5)
+    positive, negative = -expected.diagonal(), expected.sum(0) - expected.diagonal()
+    torch.testing.assert_close(meter.row_ratio().double(), positive / negative, rtol=1e-5, atol=1e-5)
+    flow = torch.tensor(meter.group_flow([200, 200, 50, 5]))
+    assert flow.sum() == pytest.approx(float(negative.sum()), rel=1e-5)
+    assert flow[0, 2] == pytest.approx(float(expected[:2, 3].sum()), rel=1e-5)
+
+
+def test_factor_meter_averages_over_the_images_of_a_class() -> None:
+    meter = FactorMeter(3, torch.device("cpu"))
+    meter.update({"DF": torch.tensor([1.0, 0.0, 0.5])}, torch.tensor([0, 0, 2]))
+    meter.update({"DF": torch.tensor([0.5])}, torch.tensor([2]))
+    assert meter.class_means()["DF"].tolist() == [0.5, 0.0, 0.5]
+
+
+def test_empty_group_is_none_not_zero() -> None:
+    assert group_means(torch.ones(2), torch.ones(2), [500, 400]) == [1.0, None, None]
+
+
+@pytest.mark.parametrize(("epochs", "best", "kept"), [(60, 3, 60), (200, 137, 21), (200, 130, 20), (61, 61, 7)])
+def test_recorded_epochs(epochs: int, best: int, kept: int) -> None:
+    numbers = engine.recorded_epochs(epochs, best)
+    assert len(numbers) == kept
+    assert best in numbers
+    assert numbers[-1] == epochs
+
+
+def test_a_directory_that_holds_a_run_is_refused_and_left_alone(run: tuple[Path, dict[str, Any]]) -> None:
+    folder, _ = run
+    before = (folder / "record.json").read_text()
+    with pytest.raises(TrainingError, match="already holds a run"):
+        train(config(), folder, progress=False)
+    assert (folder / "record.json").read_text() == before
+
+
+def test_a_diverging_run_stops_and_names_the_epoch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def explode(self: engine.Trainer, images: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.tensor(float("inf")), torch.zeros(len(targets), 12)
+
+    monkeypatch.setattr(engine.Trainer, "step", explode)
+    with pytest.raises(TrainingError, match="epoch 1: the training loss is not finite"):
+        train(config(), tmp_path / "run", progress=False)
+    assert not (tmp_path / "run" / "record.json").exists()
+
+
+def test_impossible_requests_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match="batch_size is 5000"):
+        train(config(recipe="strong", batch_size=5000), progress=False)
+    with pytest.raises(ValueError, match="drw defers the weights"):
+        train(config(loss="cb", drw=True), progress=False)
+    with pytest.raises(ValueError, match="device is 'tpu'"):
+        train(config(), device="tpu", progress=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(TrainingError, match="PyTorch sees no GPU"):
+        train(config(), device="cuda", progress=False)
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated", "foreign", "text"])
+def test_bad_checkpoints_are_named(run: tuple[Path, dict[str, Any]], tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "last.pt"
+    if damage == "truncated":
+        path.write_bytes((run[0] / "last.pt").read_bytes()[:5000])
+    elif damage == "foreign":
+        torch.save({"weights": torch.zeros(3)}, path)
+    elif damage == "text":
+        path.write_text("not a checkpoint")
+    with pytest.raises(CheckpointError, match=r"last\.pt") as caught:
+        evaluate(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.realdata
+def test_cifar100_lt_trains(cifar_root: Path) -> None:
+    """One epoch of ResNet-8 on the real CIFAR100-LT already beats chance several times over."""
+    record = train(config(dataset="cifar100_lt", epochs=1, batch_size=128), data_root=cifar_root, progress=False)
+    assert record["final"]["last"]["top1"] > 3
+    assert record["final"]["last"]["many"] > record["final"]["last"]["few"]

@@ -1,0 +1,95 @@
+"""Recipes and run configurations."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from lt_core.training import RECIPES, RunConfig
+
+
+def rates(name: str, epochs: int) -> list[float]:
+    return [RECIPES[name].learning_rate_at(epoch, epochs) for epoch in range(epochs)]
+
+
+def test_plain_is_ldam_drws_schedule() -> None:
+    schedule = rates("plain", 200)
+    assert schedule[:6] == pytest.approx([0.02, 0.04, 0.06, 0.08, 0.1, 0.1])
+    assert schedule[159:161] == pytest.approx([0.1, 0.001])
+    assert schedule[179:181] == pytest.approx([0.001, 0.00001])
+    assert RECIPES["plain"].drw_epoch(200) == 160
+
+
+def test_strong_is_galas_schedule() -> None:
+    schedule = rates("strong", 200)
+    assert schedule[:2] == pytest.approx([0.05, 0.1])
+    assert schedule[100] == pytest.approx(0.05, rel=0.02)
+    assert schedule[-1] == pytest.approx(0.0, abs=1e-12)
+    assert schedule[1:] == sorted(schedule[1:], reverse=True)
+
+
+def test_short_is_plain_with_a_small_network_and_40_epochs() -> None:
+    plain, short = RECIPES["plain"], RECIPES["short"]
+    assert (short.backbone, short.epochs) == ("resnet8", 40)
+    for name in ("batch_size", "augmentation", "schedule", "weight_decay", "momentum", "drop_last"):
+        assert getattr(short, name) == getattr(plain, name)
+    schedule = rates("short", 40)
+    assert schedule[31:33] == pytest.approx([0.1, 0.001])
+    assert schedule[35:37] == pytest.approx([0.001, 0.00001])
+
+
+@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("epochs", [1, 2, 3, 7])
+def test_very_short_runs_have_a_schedule(name: str, epochs: int) -> None:
+    assert all(rate >= 0 for rate in rates(name, epochs))
+    assert max(rates(name, epochs)) > 0
+
+
+def test_config_takes_what_is_not_named_from_the_recipe_and_the_loss() -> None:
+    config = RunConfig(loss="ala", recipe="strong")
+    assert (config.classifier, config.backbone, config.epochs, config.batch_size) == ("cosine", "resnet32", 200, 64)
+    assert RunConfig(loss="gala", recipe="short").classifier == "linear"
+
+
+def test_config_survives_json() -> None:
+    config = RunConfig(loss="gala", loss_options={"lambda_pos": 1.2}, class_order=(1, 0), subset_seed=3)
+    assert RunConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+def test_run_names_tell_runs_apart() -> None:
+    configs = [
+        RunConfig(),
+        RunConfig(drw=True),
+        RunConfig(seed=1),
+        RunConfig(subset_seed=1),
+        RunConfig(imbalance_factor=50),
+        RunConfig(classifier="cosine"),
+        RunConfig(class_order=(1, 0)),
+        RunConfig(class_order=(0, 1)),
+        RunConfig(loss="gala", loss_options={"accumulate": "single"}),
+    ]
+    assert len({config.run_name for config in configs}) == len(configs)
+    assert RunConfig(loss="ldam", drw=True).run_name == "ldam-drw-if100-s0"
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"loss": "hinge"}, "loss is 'hinge'; allowed are"),
+        ({"dataset": "mnist"}, "dataset is 'mnist'"),
+        ({"recipe": "long"}, "recipe is 'long'"),
+        ({"backbone": "vgg"}, "backbone is 'vgg'"),
+        ({"classifier": "arc"}, "classifier is 'arc'"),
+        ({"loss": "ala", "classifier": "linear"}, "works on cosines"),
+        ({"imbalance_factor": 0.5}, "imbalance_factor is 0.5"),
+        ({"epochs": 0}, "epochs is 0"),
+        ({"epochs": 1.5}, "epochs is 1.5"),
+        ({"batch_size": 1}, "batch_size is 1"),
+        ({"seed": -1}, "seed is -1"),
+        ({"learning_rate": 1}, "configuration key is 'learning_rate'"),
+    ],
+)
+def test_bad_configurations_are_named(values: dict[str, object], message: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=message):
+        RunConfig.from_dict(values)
