@@ -60,7 +60,7 @@ def gala_logits(
         TypeError: logits or theta that are not floating point, targets that are not int64.
 
     Source:
-        The formula of the GALA repository's README, and its released code.
+        The formula in the GALA repository (formula.svg), and its released code.
 
     Example:
         >>> import torch, lt_core as lt
@@ -166,7 +166,7 @@ class GALALoss(Loss):
 
     Source:
         "Gradient-Aware Logit Adjustment Loss for Long-tailed Classifier", arXiv:2403.09036, its repository's
-        README (form "formula") and released code (form "released", accumulate "double").
+        formula.svg (form "formula") and released code (form "released", accumulate "double").
 
     Example:
         >>> import torch, lt_core as lt

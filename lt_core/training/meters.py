@@ -47,7 +47,7 @@ class FactorMeter:
 
     def __init__(self, num_classes: int, device: torch.device) -> None:
         self.sums: dict[str, Tensor] = {}
-        self.count = torch.zeros(num_classes, device=device)
+        self.count = torch.zeros(num_classes, dtype=torch.float32, device=device)
 
     def update(self, factors: Mapping[str, Tensor], targets: Tensor) -> None:
         for name, value in factors.items():
@@ -67,7 +67,7 @@ class PushMeter:
     """
 
     def __init__(self, num_classes: int, device: torch.device) -> None:
-        self.pushes = torch.zeros(num_classes, num_classes, device=device)
+        self.pushes = torch.zeros(num_classes, num_classes, dtype=torch.float32, device=device)
 
     def update(self, logits: Tensor, targets: Tensor) -> None:
         gradient = logits.detach().float().softmax(1)
