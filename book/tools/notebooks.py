@@ -52,6 +52,18 @@ def renumber_models(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     return fresh
 
 
+def merge_streams(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """Printed text arrives in pieces that depend on timing; neighbours of one stream become one output."""
+    merged: list[nbformat.NotebookNode] = []
+    for output in outputs:
+        same = merged and output.output_type == "stream" == merged[-1].output_type
+        if same and output.name == merged[-1].name:
+            merged[-1].text += output.text
+        else:
+            merged.append(output)
+    return merged
+
+
 def normalise(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """Remove what changes from run to run; see the module's docstring."""
     kept = {"widgets": notebook.metadata["widgets"]} if notebook.metadata.get("widgets") else {}
@@ -67,6 +79,7 @@ def normalise(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
             continue
         count += 1
         cell.execution_count = count
+        cell.outputs = merge_streams(cell.outputs)
         for output in cell.outputs:
             if "execution_count" in output:
                 output["execution_count"] = count

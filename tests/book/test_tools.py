@@ -56,6 +56,13 @@ def test_normalising_removes_noise_and_keeps_what_means_something() -> None:
     assert models[other]["state"]["layout"] == f"IPY_MODEL_{view}"
 
 
+def test_text_that_was_printed_in_pieces_is_one_output() -> None:
+    outputs = [new_output("stream", name="stdout", text=text) for text in ("a", "b", "c")]
+    outputs.insert(2, new_output("display_data", data={"text/plain": "x"}))
+    cell = notebooks.normalise(new_notebook(cells=[new_code_cell("loop", outputs=outputs)])).cells[0]
+    assert [output.get("text") for output in cell.outputs] == ["ab", None, "c"]
+
+
 def test_stderr_in_a_page_is_refused() -> None:
     cell = new_code_cell("warn()", outputs=[new_output("stream", name="stderr", text="Warning: old")])
     with pytest.raises(SystemExit, match="Warning: old"):
