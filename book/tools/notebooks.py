@@ -24,6 +24,7 @@ from nbclient import NotebookClient
 
 CELL_TIMEOUT = 120  # seconds, as in the check
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
+LANGUAGE = {"name": "python", "pygments_lexer": "ipython3"}  # cells may hold shell lines and magics
 MODEL_ID = re.compile(r"\b[0-9a-f]{32}\b")
 
 
@@ -55,7 +56,7 @@ def normalise(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """Remove what changes from run to run; see the module's docstring."""
     kept = {"widgets": notebook.metadata["widgets"]} if notebook.metadata.get("widgets") else {}
     notebook.metadata = nbformat.from_dict(
-        {"kernelspec": KERNEL, "language_info": {"name": "python"}, "colab": {"provenance": []}, **kept}
+        {"kernelspec": KERNEL, "language_info": LANGUAGE, "colab": {"provenance": []}, **kept}
     )
     stable_ids(notebook)
     count = 0

@@ -17,7 +17,7 @@ NOTEBOOKS = sorted(ROOT / f"{page}.ipynb" for page in PAGES if (ROOT / f"{page}.
 CHAPTERS = [path for path in NOTEBOOKS if path.stem[0].isdigit()]
 REPOSITORY = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]["url"]
 DISPLAY = re.compile(r"\$\$(.+?)\$\$[ \t]*(\([^)\s]*\))?", re.DOTALL)
-FENCE = re.compile(r"```\{math\}|\\begin\{(equation|align|gather|multline)|\\\[")
+FENCE = re.compile(r"```\{math\}|\\begin\{(equation|align|gather|multline)\*?\}|\\\[")
 
 
 def read(path: Path) -> nbformat.NotebookNode:

@@ -22,7 +22,7 @@ def test_margins_fall_with_the_count_from_max_margin(counts, max_margin):
     margins = ldam_margins(counts, max_margin, torch.float64)
     assert margins.max().item() == pytest.approx(max_margin)
     ranked = margins[torch.tensor(counts).argsort()]
-    assert (ranked[:-1] >= ranked[1:]).all()
+    assert (ranked[:-1] >= ranked[1:] * (1 - 1e-12)).all()  # equal counts may differ by a rounding
     assert (margins > 0).all()
 
 
