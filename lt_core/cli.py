@@ -42,6 +42,21 @@ def parse_order(text: str) -> tuple[int, ...]:
         raise ValueError(f"--class-order is {text!r}; allowed are labels separated by commas") from None
 
 
+def check_alone(context: typer.Context) -> None:
+    """Raise if ``train --config`` came with an option that the file decides."""
+    decides = (
+        "loss", "loss_option", "drw", "dataset", "imbalance_factor", "backbone", "classifier", "recipe", "epochs",
+        "batch_size", "seed", "subset_seed", "class_order",
+    )  # fmt: skip
+    given = []
+    for name in decides:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name != "DEFAULT":
+            given.append("--" + name.replace("_", "-"))
+    if given:
+        raise ValueError(f"--config is given together with {', '.join(given)}; the file decides these")
+
+
 def table(rows: dict[str, dict[str, Any]]) -> str:
     """Accuracies in percent as an aligned text table, one row per entry of ``rows``."""
     import pandas as pd
@@ -55,14 +70,18 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
 def data(
     root: Annotated[Path | None, typer.Option(help="Folder of the data; default: LT_DATA_ROOT.")] = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch what is missing.")] = False,
+    source: Annotated[str | None, typer.Option(help="With --download: toronto (default) or huggingface.")] = None,
     dataset: Annotated[str, typer.Option(help="cifar100_lt, cifar10_lt or synthetic.")] = "cifar100_lt",
     imbalance_factor: Annotated[float, typer.Option(help="Largest class over smallest.")] = 100,
 ) -> None:
-    """Fetch the data, verify it (MD5 of the official files) and show the class counts."""
-    from lt_core.data import load_dataset
+    """Fetch the data, verify it (checksums of files and pixels) and show the class counts."""
+    from lt_core.data import SOURCES, load_dataset
     from lt_core.metrics import shot_groups
 
-    loaded = load_dataset(dataset, root, imbalance_factor=imbalance_factor, download=download)
+    if source is not None and not download:
+        raise ValueError(f"--source is {source!r} without --download; it says where to download from")
+    place = SOURCES[0] if source is None else source
+    loaded = load_dataset(dataset, root, imbalance_factor=imbalance_factor, download=download, source=place)
     counts = loaded.class_counts
     sizes = {name: int(mask.sum()) for name, mask in shot_groups(counts).items() if name != "all"}
     typer.echo(f"{dataset}, imbalance factor {imbalance_factor:g}: files verified")
@@ -74,7 +93,11 @@ def data(
 
 @app.command()
 def train(
+    context: typer.Context,
     out: Annotated[Path, typer.Option(help="Run directory; must not hold a run.")],
+    config_file: Annotated[
+        Path | None, typer.Option("--config", help="YAML file or record.json; replaces --loss to --class-order.")
+    ] = None,
     loss: Annotated[str, typer.Option(help="ce, focal, cb, ldam, la, balanced_softmax, ala or gala.")] = "ce",
     loss_option: Annotated[list[str] | None, typer.Option(help="name=value; may be repeated.")] = None,
     drw: Annotated[bool, typer.Option("--drw", help="Deferred re-weighting in the last fifth.")] = False,
@@ -90,32 +113,76 @@ def train(
     class_order: Annotated[str | None, typer.Option(help="Labels from largest to smallest class: 3,0,1,…")] = None,
     data_root: DataRoot = None,
     device: Device = "auto",
+    compile: Annotated[str, typer.Option(help="auto, on or off: torch.compile for the step.")] = "auto",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out, or start.")] = False,
+    checkpoint_every: Annotated[int, typer.Option(help="Epochs between two checkpoints.")] = 1,
     download: Annotated[bool, typer.Option("--download", help="Fetch the data where it is missing.")] = False,
 ) -> None:
-    """Train one configuration; write record.json, history.csv and last.pt."""
+    """Train one configuration; write record.json, history.csv and checkpoints. Runs under torchrun too."""
     from lt_core.training import RunConfig
     from lt_core.training import train as run
+    from lt_core.training.distributed import is_first
 
-    config = RunConfig(
-        dataset=dataset,
-        loss=loss,
-        loss_options=parse_options(loss_option or []),
-        drw=drw,
-        recipe=recipe,
-        imbalance_factor=imbalance_factor,
-        backbone=backbone,
-        classifier=classifier,
-        epochs=epochs,
-        batch_size=batch_size,
-        seed=seed,
-        subset_seed=subset_seed,
-        class_order=None if class_order is None else parse_order(class_order),
+    if config_file is not None:
+        from lt_core.training.configs import load_config
+
+        check_alone(context)
+        config = load_config(config_file)
+    else:
+        config = RunConfig(
+            dataset=dataset,
+            loss=loss,
+            loss_options=parse_options(loss_option or []),
+            drw=drw,
+            recipe=recipe,
+            imbalance_factor=imbalance_factor,
+            backbone=backbone,
+            classifier=classifier,
+            epochs=epochs,
+            batch_size=batch_size,
+            seed=seed,
+            subset_seed=subset_seed,
+            class_order=None if class_order is None else parse_order(class_order),
+        )
+    record = run(
+        config,
+        out,
+        data_root,
+        device,
+        progress=sys.stderr.isatty(),
+        download=download,
+        resume=resume,
+        compile=compile,
+        checkpoint_every=checkpoint_every,
     )
-    record = run(config, out, data_root, device, download=download)
+    if not is_first():
+        return
     final = record["final"]
     best = f"epoch {final['best_on_test']['epoch']} (best on test)"
     typer.echo(table({f"epoch {final['last']['epoch']} (last)": final["last"], best: final["best_on_test"]}))
     typer.echo(f"record: {out / 'record.json'}")
+
+
+@app.command()
+def grid(
+    file: Annotated[Path, typer.Argument(help="YAML file: defaults, and a list of runs.")],
+    out: Annotated[Path, typer.Option(help="Folder of the grid; finished runs in it are skipped.")],
+    jobs: Annotated[int | None, typer.Option(help="Runs at a time; default: the fastest in a short trial.")] = None,
+    data_root: DataRoot = None,
+    device: Device = "auto",
+) -> None:
+    """Train a grid of configurations and seeds, several at a time. The same command goes on where it was stopped."""
+    from lt_core.training.grid import run_grid
+    from lt_core.training.progress import status_table
+
+    try:
+        runs = run_grid(file, out, jobs, device, data_root)
+    except KeyboardInterrupt:
+        typer.echo(f"error: interrupted; {out / 'status.csv'} says how far, and the same command goes on", err=True)
+        raise typer.Exit(130) from None
+    typer.echo(status_table(runs))
+    if any(run.state == "failed" for run in runs):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -136,6 +203,30 @@ def evaluate(
         typer.echo(f"balanced error {result['balanced_error']:.2f}, ECE {result['ece']:.2f} (percent)")
     if posthoc == "rebalance":
         typer.echo("note: re-balancing uses the predictions of the whole test set at once")
+
+
+@app.command()
+def bench(
+    device: Device = "auto",
+    seconds: Annotated[float, typer.Option(help="Seconds of measuring in each part.")] = 60.0,
+    only: Annotated[str | None, typer.Option(help="augment, step, losses or floor; default: all.")] = None,
+    out: Annotated[Path | None, typer.Option(help="JSON file for the figures.")] = None,
+) -> None:
+    """Measure augmentation, training step and losses against the usual loop, side by side, and the device's floor."""
+    import json
+
+    from lt_core.bench import measure, report
+    from lt_core.records import write_atomically
+
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.open("a").close()  # a place that cannot be written fails now, not after the measuring
+    tables = []
+    for part in measure(device, seconds, only):
+        typer.echo(part.text() + "\n")
+        tables.append(part)
+    if out is not None:
+        write_atomically(out, json.dumps(report(tables, device), indent=1, ensure_ascii=False) + "\n")
 
 
 def main() -> None:

@@ -57,9 +57,13 @@ def _rounded(value: Any, digits: int = 4) -> Any:
 
 
 def dumps(record: Mapping[str, Any]) -> str:
-    """The record as JSON text: one line a key, and one line an element of a list of objects."""
+    """The record as JSON text: one line a key, and one line an element of a list of objects.
+
+    Results are rounded; the configuration is not, so that a run can be repeated from its record.
+    """
     lines = []
-    for key, value in _rounded(dict(record)).items():
+    for key, value in record.items():
+        value = value if key == "config" else _rounded(value)
         if isinstance(value, list) and value and isinstance(value[0], dict):
             rows = ",\n  ".join(json.dumps(row, separators=(",", ":"), allow_nan=False) for row in value)
             lines.append(f'"{key}": [\n  {rows}]')

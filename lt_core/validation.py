@@ -8,12 +8,34 @@ would break the graph and make the device wait for the host.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
 REDUCTIONS = ("mean", "sum", "none")
+_trusted = False
+
+
+@contextmanager
+def trusted_values() -> Iterator[None]:
+    """Skip the checks on values inside this block, for a caller that has checked them once.
+
+    The training engine uses it: it checks labels and counts when it loads them and the finiteness of the loss once an
+    epoch, so that no step waits for the host.
+    """
+    global _trusted
+    before, _trusted = _trusted, True
+    try:
+        yield
+    finally:
+        _trusted = before
+
+
+def checks_values() -> bool:
+    """Whether checks on values run now: not inside `trusted_values`, and not while `torch.compile` traces."""
+    return not (_trusted or torch.compiler.is_compiling())
 
 
 def check_choice(name: str, value: object, allowed: Sequence[object]) -> None:
@@ -68,7 +90,7 @@ def check_scores(scores: Tensor, name: str = "logits") -> None:
         raise TypeError(f"{name} is {kind}; a floating-point tensor of shape (N, C) is needed")
     if scores.ndim != 2:
         raise ValueError(f"{name} has shape {tuple(scores.shape)}; (N, C) is needed")
-    if not torch.compiler.is_compiling() and bool(torch.isnan(scores).any()):
+    if checks_values() and bool(torch.isnan(scores).any()):
         raise ValueError(f"{name} holds NaN; every value must be a number")
 
 
@@ -79,7 +101,7 @@ def check_targets(targets: Tensor, num_samples: int, num_classes: int, name: str
         raise TypeError(f"{name} is {kind}; an int64 tensor of shape (N,) is needed")
     if targets.shape != (num_samples,):
         raise ValueError(f"{name} has shape {tuple(targets.shape)}; ({num_samples},) is needed")
-    if torch.compiler.is_compiling() or num_samples == 0:
+    if not checks_values() or num_samples == 0:
         return
     low, high = int(targets.min()), int(targets.max())
     if low < 0 or high >= num_classes:
@@ -104,7 +126,7 @@ def check_cosines(
 ) -> None:
     """`check_logits`, and every value in [-1, 1] up to 32 roundings of the dtype."""
     check_logits(cosines, targets, num_classes, name)
-    if torch.compiler.is_compiling() or cosines.numel() == 0:
+    if not checks_values() or cosines.numel() == 0:
         return
     largest = cosines.detach().abs().max().item()
     if largest > 1 + 32 * torch.finfo(cosines.dtype).eps:

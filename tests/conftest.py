@@ -21,4 +21,6 @@ def cifar_root() -> Path:
     from lt_core.data import check_files
 
     check_files(root, "cifar100_lt")
-    return Path(root).expanduser()
+    folder = Path(root).expanduser()
+    assert (folder / "cifar-100-python").is_dir(), "these tests compare with the official files (--source toronto)"
+    return folder

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from lt_core.data.cifar import check_files, cifar10_lt, cifar100_lt, data_root
 from lt_core.data.longtail import DataError, LongTailedData, class_counts, counts_in_order, longtail_indices
-from lt_core.data.names import CIFAR100_CLASSES
+from lt_core.data.names import CIFAR100_CLASSES, CIFAR100_SUPERCLASSES
+from lt_core.data.sources import SOURCES
 from lt_core.data.synthetic import synthetic
 from lt_core.validation import check_choice
 
@@ -15,7 +16,9 @@ DATASETS = ("cifar100_lt", "cifar10_lt", "synthetic")
 
 __all__ = [
     "CIFAR100_CLASSES",
+    "CIFAR100_SUPERCLASSES",
     "DATASETS",
+    "SOURCES",
     "DataError",
     "LongTailedData",
     "check_files",
@@ -37,6 +40,7 @@ def load_dataset(
     seed: int = 0,
     class_order: Sequence[int] | None = None,
     download: bool = False,
+    source: str = "toronto",
 ) -> LongTailedData:
     """A long-tailed data set by its name.
 
@@ -48,6 +52,8 @@ def load_dataset(
         class_order: a permutation of the labels, or None; place c of the profile belongs to the class
             ``class_order[c]``.
         download: fetch missing or altered files.
+        source: where ``download`` fetches them: ``"toronto"``, the official host, or ``"huggingface"`` (CIFAR-100
+            only); ``"synthetic"`` has nothing to fetch.
 
     Returns:
         The data.
@@ -61,7 +67,8 @@ def load_dataset(
         [150, 105, 73, 51, 36, 25, 17, 12, 8, 6, 4, 3]
     """
     check_choice("dataset", name, DATASETS)
+    check_choice("source", source, SOURCES)
     if name == "synthetic":
         return synthetic(imbalance_factor=imbalance_factor, seed=seed, class_order=class_order)
     loader = cifar100_lt if name == "cifar100_lt" else cifar10_lt
-    return loader(root, imbalance_factor, seed, class_order, download)
+    return loader(root, imbalance_factor, seed, class_order, download, source)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lt_core.validation import check_choice
 
@@ -20,11 +20,22 @@ AUGMENTATIONS = ("none", "crop_flip", "autoaugment")
 FILL = 128.0  # grey; the released GALA code fills what a shear, shift or rotation uncovers with (128, 128, 128)
 
 
-def normalize(images: Tensor) -> Tensor:
-    """uint8 images (N, 3, H, W) to float32, scaled to [0, 1] and normalised by CIFAR's `MEAN` and `STD`."""
-    mean = torch.tensor(MEAN, device=images.device).view(1, 3, 1, 1)
-    std = torch.tensor(STD, device=images.device).view(1, 3, 1, 1)
-    return (images.float() / 255 - mean) / std
+class Normalize(nn.Module):
+    """uint8 images (N, 3, H, W) to float32, scaled to [0, 1] and normalised by CIFAR's `MEAN` and `STD`.
+
+    The result is in channels-last layout, the one that convolutions are fastest in.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return ((images.float() / 255 - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
 
 
 def augment(images: Tensor, kind: str, generator: torch.Generator) -> Tensor:
@@ -109,6 +120,7 @@ def apply_operation(images: Tensor, name: str, magnitude: float) -> Tensor:
     uses for shears) and fill with grey `FILL`.
     """
     from torchvision.transforms import functional as tvf
+    from torchvision.transforms.v2 import functional as tvf2
 
     fill = [FILL] * 3
     if name in ("ShearX", "ShearY"):
@@ -133,7 +145,8 @@ def apply_operation(images: Tensor, name: str, magnitude: float) -> Tensor:
     }
     if name in adjust:
         return adjust[name](images, 1.0 + magnitude)
-    plain = {"AutoContrast": tvf.autocontrast, "Equalize": tvf.equalize, "Invert": tvf.invert}
+    # The older kernel of equalize loops over the images; the newer one takes a batch and gives the same pixels.
+    plain = {"AutoContrast": tvf.autocontrast, "Equalize": tvf2.equalize, "Invert": tvf.invert}
     check_choice("operation", name, (*LEVELS, *plain))
     return plain[name](images)
 

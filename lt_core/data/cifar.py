@@ -1,16 +1,12 @@
-r"""CIFAR-10-LT and CIFAR-100-LT from the official files, verified by their MD5.
+r"""CIFAR-10-LT and CIFAR-100-LT, the files verified by their MD5 and CIFAR-100's pixels by their SHA-256.
 
 Derived in chapter 1, *Long-tailed data*.
 """
 
 from __future__ import annotations
 
-import errno
-import hashlib
-import http.client
 import os
 import pickle
-import urllib.error
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,11 +14,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from lt_core.data import sources
 from lt_core.data.longtail import DataError, LongTailedData, class_counts, counts_in_order, longtail_indices
+from lt_core.data.names import CIFAR100_CLASSES, CIFAR100_SUPERCLASSES
 from lt_core.validation import check_choice
 
 ROOT_VARIABLE = "LT_DATA_ROOT"
 CIFAR_NAMES = ("cifar100_lt", "cifar10_lt")
+Part = tuple[np.ndarray, np.ndarray]  # pixels uint8 (N, 32, 32, 3), labels int64 (N,)
 
 
 def cifar100_lt(
@@ -31,6 +30,7 @@ def cifar100_lt(
     seed: int = 0,
     class_order: Sequence[int] | None = None,
     download: bool = False,
+    source: str = "toronto",
 ) -> LongTailedData:
     r"""CIFAR100-LT: an exponentially long-tailed part of CIFAR-100's training set, and its whole test set.
 
@@ -40,12 +40,14 @@ def cifar100_lt(
     and every imbalance factor: a larger count only takes a longer prefix of the same list.
 
     Args:
-        root: folder that holds (or will hold) ``cifar-100-python``; None takes the environment variable
-            ``LT_DATA_ROOT``.
+        root: folder that holds (or will hold) ``cifar-100-python``, or else ``cifar-100-huggingface``; None takes
+            the environment variable ``LT_DATA_ROOT``.
         imbalance_factor: largest over smallest class count before rounding down, in [1, 500]; 1 keeps all.
         seed: seed of the subset, in [0, 2**32); 0 is the canonical subset.
         class_order: a permutation of 0, …, 99; None is the canonical order.
-        download: fetch the official archive (169 MB) into ``root`` if files are missing or altered.
+        download: fetch the data into ``root`` if files are missing or altered.
+        source: where ``download`` fetches it, and nowhere else: ``"toronto"``, the official archive (169 MB), or
+            ``"huggingface"``, the same images as Parquet files (142 MB; needs pyarrow). The tensors are identical.
 
     Returns:
         The data, images in the order of the released code, with the 20 superclasses.
@@ -58,7 +60,7 @@ def cifar100_lt(
         Krizhevsky, *Learning Multiple Layers of Features from Tiny Images*, 2009; subset: Cao et al.,
         NeurIPS 2019, released code.
     """
-    return _load("cifar100_lt", root, imbalance_factor, seed, class_order, download)
+    return _load("cifar100_lt", root, imbalance_factor, seed, class_order, download, source)
 
 
 def cifar10_lt(
@@ -67,6 +69,7 @@ def cifar10_lt(
     seed: int = 0,
     class_order: Sequence[int] | None = None,
     download: bool = False,
+    source: str = "toronto",
 ) -> LongTailedData:
     r"""CIFAR10-LT: as :func:`cifar100_lt`, with 10 classes, 5,000 images in the largest and no superclasses.
 
@@ -76,6 +79,7 @@ def cifar10_lt(
         seed: seed of the subset, in [0, 2**32).
         class_order: a permutation of 0, …, 9, or None.
         download: fetch the official archive (170 MB) into ``root`` if files are missing or altered.
+        source: ``"toronto"`` only.
 
     Returns:
         The data.
@@ -84,7 +88,7 @@ def cifar10_lt(
         ValueError: an argument is out of range.
         DataError: no root is given, or files are missing, altered or cannot be fetched.
     """
-    return _load("cifar10_lt", root, imbalance_factor, seed, class_order, download)
+    return _load("cifar10_lt", root, imbalance_factor, seed, class_order, download, source)
 
 
 def data_root(root: str | os.PathLike[str] | None = None) -> Path:
@@ -99,7 +103,7 @@ def data_root(root: str | os.PathLike[str] | None = None) -> Path:
 
 
 def check_files(root: str | os.PathLike[str] | None = None, dataset: str = "cifar100_lt") -> list[Path]:
-    """Compare the official files of a data set with their MD5.
+    """Compare the files of a data set with their checksums: MD5 of the official ones, SHA-256 of Hugging Face's arrays.
 
     Args:
         root: the data root, or None for ``LT_DATA_ROOT``.
@@ -112,9 +116,11 @@ def check_files(root: str | os.PathLike[str] | None = None, dataset: str = "cifa
         ValueError: ``dataset`` is unknown.
         DataError: the first file that is missing, unreadable or altered, with both sums.
     """
-    source = _source(dataset)
+    source = _torchvision(dataset)
     folder = data_root(root)
     fix = "download=True (--download on the command line) fetches the official files"
+    if _is_imported(dataset, folder):
+        return [folder / sources.HUGGINGFACE_FOLDER / f"{split}.npz" for split in sources.read_huggingface(folder)]
     if not folder.exists():
         raise DataError(f"the data root {folder} does not exist; {fix}, or name the folder of {source.base_folder}")
     if not folder.is_dir():
@@ -126,7 +132,7 @@ def check_files(root: str | os.PathLike[str] | None = None, dataset: str = "cifa
         if not path.is_file():
             raise DataError(f"the file {path} is missing; {fix}")
         try:
-            found = _md5(path)
+            found = sources.md5_of(path)
         except OSError as error:
             raise DataError(f"the file {path} cannot be read ({error}); check its permissions") from error
         if found != md5:
@@ -145,75 +151,88 @@ def _load(
     seed: int,
     class_order: Sequence[int] | None,
     download: bool,
+    source: str,
 ) -> LongTailedData:
+    check_choice("source", source, sources.SOURCES)
+    if source == "huggingface" and name != "cifar100_lt":
+        raise ValueError(f"source is {source!r}; allowed for {name} is 'toronto' only")
     num_classes = 100 if name == "cifar100_lt" else 10
     profile = class_counts(num_classes, 50_000 // num_classes, imbalance_factor)
     counts = counts_in_order(profile, class_order)
     folder = data_root(root)
-    train, test = _open(name, folder, download)
-    indices = longtail_indices(train.targets, counts, seed)
+    if download:
+        _fetch(name, folder, source)
+    train, test, class_names, superclasses = (_open_imported if _is_imported(name, folder) else _open)(name, folder)
+    indices = longtail_indices(train[1], counts, seed)
     return LongTailedData(
         name=name,
-        train_images=_channels_first(train.data[indices]),
-        train_targets=torch.from_numpy(np.asarray(train.targets, dtype=np.int64)[indices]),
-        test_images=_channels_first(test.data),
-        test_targets=torch.tensor(test.targets, dtype=torch.int64),
+        train_images=_channels_first(train[0][indices]),
+        train_targets=torch.from_numpy(train[1][indices]),
+        test_images=_channels_first(test[0]),
+        test_targets=torch.from_numpy(test[1]),
         class_counts=counts,
-        class_names=list(train.classes),
-        superclasses=_superclasses(folder / train.base_folder) if name == "cifar100_lt" else None,
+        class_names=class_names,
+        superclasses=superclasses,
     )
 
 
-def _open(name: str, folder: Path, download: bool) -> tuple[Any, Any]:
-    """torchvision's train and test set, or a DataError that says what to do."""
-    source = _source(name)
-    if download:
-        _fetch(name, folder)
+def _open(name: str, folder: Path) -> tuple[Part, Part, list[str], list[str] | None]:
+    """Both parts, class names and superclasses from the official files, or a DataError that says what to do."""
+    official = _torchvision(name)
     try:
-        return source(folder, train=True), source(folder, train=False)
+        train, test = official(folder, train=True), official(folder, train=False)
     except (RuntimeError, OSError) as error:
         check_files(folder, name)  # torchvision says only that something is wrong; this names the file
-        raise DataError(f"torchvision cannot read {folder / source.base_folder}: {error}") from error
+        raise DataError(f"torchvision cannot read {folder / official.base_folder}: {error}") from error
+    superclasses = None
+    if name == "cifar100_lt":
+        sources.check_arrays("train", {"images": train.data}, folder / official.base_folder)
+        sources.check_arrays("test", {"images": test.data}, folder / official.base_folder)
+        superclasses = _superclasses(folder / official.base_folder)
+    parts = [(part.data, np.asarray(part.targets, dtype=np.int64)) for part in (train, test)]
+    return parts[0], parts[1], list(train.classes), superclasses
 
 
-def _fetch(name: str, folder: Path) -> None:
-    """Download and unpack the official archive unless every file is there and unaltered."""
-    from torchvision.datasets.utils import download_and_extract_archive
+def _open_imported(name: str, folder: Path) -> tuple[Part, Part, list[str], list[str] | None]:
+    """The same from the copy that came from Hugging Face."""
+    arrays = sources.read_huggingface(folder)
+    train, test = arrays["train"], arrays["test"]
+    coarse = dict(zip(test["fine"].tolist(), test["coarse"].tolist(), strict=True))
+    superclasses = [CIFAR100_SUPERCLASSES[coarse[fine]] for fine in sorted(coarse)]
+    return (train["images"], train["fine"]), (test["images"], test["fine"]), list(CIFAR100_CLASSES), superclasses
 
-    source = _source(name)
+
+def _is_imported(name: str, folder: Path) -> bool:
+    """Whether the data is Hugging Face's copy. The official folder comes first, so a broken one is an error."""
+    official = folder / _torchvision(name).base_folder
+    return name == "cifar100_lt" and (folder / sources.HUGGINGFACE_FOLDER).is_dir() and not official.exists()
+
+
+def _fetch(name: str, folder: Path, source: str) -> None:
+    """Fetch the data from ``source`` unless every file is there and unaltered."""
     try:
         # torchvision's own download=True would fetch nothing when only the file of class names is broken.
         check_files(folder, name)
         return
     except DataError:
         pass
-    try:
-        download_and_extract_archive(source.url, folder, filename=source.filename, md5=source.tgz_md5)
-    except RuntimeError as error:
-        raise DataError(
-            f"the archive downloaded to {folder / source.filename} is incomplete or altered ({error});"
-            " delete it and try again"
-        ) from error
-    except (OSError, http.client.HTTPException) as error:
-        raise DataError(_explain(error, folder, source)) from error
-
-
-def _explain(error: Exception, folder: Path, source: Any) -> str:
-    """One sentence for what the operating system or the network refused."""
-    code = getattr(error, "errno", None)
-    if isinstance(error, (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError)):
-        return (
-            f"{source.url} cannot be downloaded ({error}); check the network connection,"
-            f" or copy {source.base_folder} into {folder} from a machine that has it"
+    official = _torchvision(name)
+    base = folder / official.base_folder
+    if source == "toronto":
+        other = ", or pass source='huggingface' (data --download --source huggingface)" if name == "cifar100_lt" else ""
+        sources.fetch_archive(
+            official.url, official.tgz_md5, folder, official.filename, official.base_folder, other
         )
-    if code in (errno.ENOSPC, errno.EDQUOT):
-        return f"the disk of {folder} is full; the archive of {source.base_folder} and its files need 360 MB"
-    if code in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"the data root {folder} cannot be written or read ({error}); choose a folder that you own"
-    return f"the data root {folder} cannot be used ({error}); choose another folder"
+    elif base.exists():
+        raise DataError(
+            f"the folder {base} holds broken official files, which come before a copy from Hugging Face;"
+            " delete that folder, or repair it with source='toronto'"
+        )
+    else:
+        sources.fetch_huggingface(folder)
 
 
-def _source(name: str) -> Any:
+def _torchvision(name: str) -> Any:
     """torchvision's class for a data set."""
     check_choice("dataset", name, CIFAR_NAMES)
     from torchvision import datasets
@@ -234,8 +253,3 @@ def _superclasses(folder: Path) -> list[str]:
 def _channels_first(images: np.ndarray) -> torch.Tensor:
     """(N, 32, 32, 3) pixels as a contiguous (N, 3, 32, 32) tensor."""
     return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
-
-
-def _md5(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

@@ -1,4 +1,4 @@
-"""The names of the CIFAR-100 classes in label order, for pages that show results without the data."""
+"""The names of CIFAR-100's classes and superclasses in label order, for where the official files are not at hand."""
 
 # fmt: off
 CIFAR100_CLASSES = (
@@ -12,5 +12,12 @@ CIFAR100_CLASSES = (
     "rose", "sea", "seal", "shark", "shrew", "skunk", "skyscraper", "snail", "snake", "spider", "squirrel",
     "streetcar", "sunflower", "sweet_pepper", "table", "tank", "telephone", "television", "tiger", "tractor",
     "train", "trout", "tulip", "turtle", "wardrobe", "whale", "willow_tree", "wolf", "woman", "worm",
+)
+CIFAR100_SUPERCLASSES = (
+    "aquatic_mammals", "fish", "flowers", "food_containers", "fruit_and_vegetables",
+    "household_electrical_devices", "household_furniture", "insects", "large_carnivores",
+    "large_man-made_outdoor_things", "large_natural_outdoor_scenes", "large_omnivores_and_herbivores",
+    "medium_mammals", "non-insect_invertebrates", "people", "reptiles", "small_mammals", "trees", "vehicles_1",
+    "vehicles_2",
 )
 # fmt: on

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lt_core.validation import REDUCTIONS, check_choice
+from lt_core.validation import REDUCTIONS, check_choice, checks_values
 
 HALF = (torch.float16, torch.bfloat16)
 
@@ -32,7 +32,7 @@ def as_weight(weight: Sequence[float] | Tensor | None, num_classes: int | None =
     if values.ndim != 1 or (num_classes is not None and len(values) != num_classes):
         allowed = "(C,)" if num_classes is None else f"({num_classes},)"
         raise ValueError(f"weight has shape {tuple(values.shape)}; {allowed} is needed")
-    if not torch.compiler.is_compiling():
+    if checks_values():
         if not bool((torch.isfinite(values) & (values >= 0)).all()):
             raise ValueError(f"weight is {values.tolist()}; every class weight must be finite and at least 0")
         if not bool((values > 0).any()):
@@ -65,7 +65,7 @@ def cross_entropy(scores: Tensor, targets: Tensor, weight: Tensor | None, reduct
 
 def subtract_at_target(scores: Tensor, targets: Tensor, amounts: Tensor) -> Tensor:
     """``scores`` (N, C) with ``amounts`` (N,) taken off the targets; no scatter, so it is deterministic."""
-    return torch.where(target_mask(targets, scores.shape[1]), scores - amounts[:, None], scores)
+    return scores - torch.where(target_mask(targets, scores.shape[1]), amounts[:, None], 0.0)
 
 
 def target_mask(targets: Tensor, num_classes: int) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lt_core.losses._common import Loss, as_weight, cross_entropy, reduce_losses, target_mask, upcast
-from lt_core.validation import REDUCTIONS, check_choice, check_logits, check_number, check_whole
+from lt_core.validation import REDUCTIONS, check_choice, check_logits, check_number, check_whole, checks_values
 
 FORMS = ("released", "formula")
 ACCUMULATE = ("double", "single")
@@ -223,23 +223,26 @@ class GALALoss(Loss):
         return reduce_losses(losses, targets, self.weight, self.reduction)
 
     def _accumulate(self, losses: Tensor, targets: Tensor) -> None:
+        # New tensors, not in-place updates: a compiled backward pass recomputes log(theta) from the buffer, and would
+        # read the updated one.
         with torch.no_grad():
-            self.gradient_sum.add_(self._batch_residuals(losses, targets))
-            if self.accumulate == "double":
-                self.theta.add_(self.gradient_sum)
-            else:
-                self.theta.copy_(self.gradient_sum)
+            self.gradient_sum = self.gradient_sum + self._batch_residuals(losses, targets)
+            self.theta = self.theta + self.gradient_sum if self.accumulate == "double" else self.gradient_sum.clone()
 
     def _batch_residuals(self, losses: Tensor, targets: Tensor) -> Tensor:
         """The batch's G (C,), from its unweighted losses (N,).
 
-        A run over several processes sums the two parts of this quotient, per-class residuals and batch size,
-        here.
+        In a run of several processes the two parts of the quotient, residuals and batch size, are summed over them, so
+        that every process adds the G of the whole batch.
         """
         residuals = -torch.expm1(-losses).to(self.theta)  # 1 - p_y, since the loss is -log p_y
         # A masked sum rather than a scatter: deterministic on every device.
         per_class = torch.where(target_mask(targets, len(self.theta)), residuals[:, None], 0.0).sum(dim=0)
-        return per_class / max(len(targets), 1)
+        if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+            return per_class / max(len(targets), 1)
+        parts = torch.cat([per_class, per_class.new_tensor([len(targets)])])
+        torch.distributed.all_reduce(parts)
+        return parts[:-1] / parts[-1].clamp(min=1)
 
     def extra_repr(self) -> str:
         lambdas = f"lambda_pos={self.lambda_pos}, lambda_neg={self.lambda_neg}"
@@ -260,7 +263,7 @@ def _adjust(
     if form == "released":
         return scores + lambda_pos * log_theta
     offsets = lambda_pos * log_theta - lambda_neg * log_theta[targets][:, None]
-    return torch.where(target_mask(targets, scores.shape[1]), scores, scores + offsets)
+    return scores + torch.where(target_mask(targets, scores.shape[1]), 0.0, offsets)
 
 
 def _check_options(lambda_pos: float, lambda_neg: float, form: str, eps: float) -> None:
@@ -276,5 +279,5 @@ def _check_theta(theta: Tensor, num_classes: int) -> None:
         raise TypeError(f"theta is {kind}; a floating-point tensor of shape ({num_classes},) is needed")
     if theta.shape != (num_classes,):
         raise ValueError(f"theta has shape {tuple(theta.shape)}; ({num_classes},) is needed")
-    if not torch.compiler.is_compiling() and not bool((torch.isfinite(theta) & (theta >= 0)).all()):
+    if checks_values() and not bool((torch.isfinite(theta) & (theta >= 0)).all()):
         raise ValueError(f"theta is {theta.tolist()}; accumulated gradients are finite and at least 0")

@@ -1,4 +1,8 @@
-"""Checkpoints: the network, the loss's buffers and the configuration, written atomically."""
+"""Checkpoints: everything a run needs to go on, written atomically, with the previous one kept.
+
+A run directory holds ``last.pt`` and, from the second checkpoint on, ``previous.pt``. Nothing falls back from one to
+the other by itself: where ``last.pt`` cannot be read, the error names ``previous.pt``, and you decide.
+"""
 
 from __future__ import annotations
 
@@ -8,42 +12,67 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
-from lt_core.training.recipes import RunConfig
-
+LAST, PREVIOUS = "last.pt", "previous.pt"
 KEYS = ("config", "epoch", "model", "loss")
 
 
 class CheckpointError(RuntimeError):
-    """A checkpoint that is missing, truncated or not one of ours."""
+    """A checkpoint that is missing, damaged, foreign, or cannot be written."""
 
 
-def save_checkpoint(path: Path, model: nn.Module, loss: nn.Module, config: RunConfig, epoch: int) -> None:
-    """Write ``path`` so that it holds either the old checkpoint or the whole new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    content = {"config": config.to_dict(), "epoch": epoch, "model": model.state_dict(), "loss": loss.state_dict()}
-    try:
-        torch.save(content, temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def save_checkpoint(folder: Path, content: dict[str, Any]) -> None:
+    """Write ``folder/last.pt``; what it held before becomes ``previous.pt``.
 
-
-def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint onto the CPU; only tensors and plain values are unpickled (``weights_only=True``).
+    At every moment ``last.pt`` is a whole checkpoint: the new one is written beside it and renamed.
 
     Raises:
-        CheckpointError: the file is missing, damaged, or not a checkpoint of `lt_core`.
+        CheckpointError: it cannot be written (a full disk, no permission); the old files are untouched.
     """
+    last, previous = folder / LAST, folder / PREVIOUS
+    temporary, link = folder / f".{LAST}.new", folder / f".{PREVIOUS}.new"
+    try:
+        try:
+            with open(temporary, "wb") as file:
+                torch.save(content, file)
+                file.flush()
+                os.fsync(file.fileno())
+            if last.exists():
+                link.unlink(missing_ok=True)
+                try:
+                    os.link(last, link)
+                    os.replace(link, previous)
+                except OSError:  # a file system without hard links, such as a mounted Drive
+                    os.replace(last, previous)
+            os.replace(temporary, last)
+        finally:
+            temporary.unlink(missing_ok=True)
+            link.unlink(missing_ok=True)
+    except (OSError, RuntimeError) as error:
+        good = f"the last good one is {last}" if last.exists() else "there is no earlier one"
+        raise CheckpointError(f"the checkpoint {last} cannot be written: {_line(error)}; {good}") from None
+
+
+def load_checkpoint(folder: Path) -> dict[str, Any]:
+    """Read ``folder/last.pt`` onto the CPU; only tensors and plain values are unpickled (``weights_only=True``).
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or not a checkpoint of `lt_core`; the message names the
+            previous checkpoint where there is one.
+    """
+    path = folder / LAST
+    other = f"; the previous one is {folder / PREVIOUS}: rename it to {LAST} to go on from it"
+    hint = other if (folder / PREVIOUS).exists() else ""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise CheckpointError(f"there is no checkpoint at {path}") from None
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0]
-        raise CheckpointError(f"{path} is not a readable checkpoint: {reason}") from None
+        raise CheckpointError(f"there is no checkpoint at {path}{hint}") from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        raise CheckpointError(f"{path} is not a readable checkpoint: {_line(error)}{hint}") from None
     if not isinstance(content, dict) or any(key not in content for key in KEYS):
-        raise CheckpointError(f"{path} is not a checkpoint of lt_core")
+        raise CheckpointError(f"{path} is not a checkpoint of lt_core{hint}")
     return content
+
+
+def _line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,17 +14,20 @@ from torch.nn import functional as F
 
 from lt_core import metrics, posthoc, records
 from lt_core.data import LongTailedData, load_dataset
-from lt_core.data.augment import augment, normalize
+from lt_core.data.augment import Normalize, augment
 from lt_core.losses import COSINE_LOSSES, build_loss, class_balanced_weights
 from lt_core.models import BACKBONES
 from lt_core.seeding import set_seed
-from lt_core.training.checkpoint import load_checkpoint, save_checkpoint
+from lt_core.training import distributed
+from lt_core.training.checkpoint import LAST, PREVIOUS, CheckpointError, load_checkpoint, save_checkpoint
 from lt_core.training.meters import FactorMeter, LossMeter, PushMeter, group_means
 from lt_core.training.recipes import COSINE_SCALE, RECIPES, Recipe, RunConfig
-from lt_core.validation import check_choice
+from lt_core.training.step import TrainStep, pick_compile, pick_precision
+from lt_core.validation import check_choice, check_targets, check_whole, trusted_values
 
-EVALUATION_BATCH = 1000
+EVALUATION_BATCH = 2000
 DRW_BETA = 0.9999
+COLUMNS = ("epoch", "lr", "train_loss", "test_loss", "train_top1", "top1", *records.GROUPS)
 
 
 class TrainingError(RuntimeError):
@@ -70,8 +74,6 @@ def build(config: RunConfig, data: LongTailedData) -> tuple[nn.Module, Any]:
     )
     options = dict(config.loss_options)
     if config.drw:
-        if config.loss == "cb":
-            raise ValueError("drw defers the weights that the loss 'cb' always has; use loss 'ce' with drw")
         options["weight"] = torch.ones(num_classes)
     return model, build_loss(config.loss, data.class_counts, **options)
 
@@ -80,11 +82,13 @@ def build(config: RunConfig, data: LongTailedData) -> tuple[nn.Module, Any]:
 def predict(model: nn.Module, images: Tensor, scale: float, device: torch.device) -> Tensor:
     """Inference logits (N, C), float32 on the CPU: the network's outputs times ``scale``."""
     model.eval()
+    normalize = Normalize().to(device)
+    precision = pick_precision(device)
     batches = []
-    for start in range(0, len(images), EVALUATION_BATCH):
-        batch = normalize(images[start : start + EVALUATION_BATCH].to(device))
-        batches.append(scale * model(batch.contiguous(memory_format=torch.channels_last)).float())
-    return torch.cat(batches).cpu()
+    with torch.autocast(device.type, getattr(torch, precision), enabled=precision != "float32"):
+        for start in range(0, len(images), EVALUATION_BATCH):
+            batches.append(model(normalize(images[start : start + EVALUATION_BATCH].to(device))).float())
+    return scale * torch.cat(batches).cpu()
 
 
 def accuracies(predictions: Tensor, targets: Tensor, class_counts: Sequence[int]) -> dict[str, float | None]:
@@ -122,71 +126,103 @@ def posthoc_results(logits: Tensor, targets: Tensor, class_counts: Sequence[int]
 
 
 class Trainer:
-    """One run, epoch by epoch."""
+    """One run, epoch by epoch; its `state_dict` is what a checkpoint holds."""
 
-    def __init__(self, config: RunConfig, data: LongTailedData, device: torch.device) -> None:
+    def __init__(self, config: RunConfig, data: LongTailedData, device: torch.device, compiled: bool = False) -> None:
         set_seed(config.seed)
-        self.config, self.data, self.device = config, data, device
+        self.config, self.data, self.device, self.compiled = config, data, device, compiled
         self.recipe: Recipe = RECIPES[config.recipe]
         self.epochs, self.batch_size = int(config.epochs or 0), int(config.batch_size or 0)
+        processes = distributed.world()
+        if self.batch_size % processes:
+            raise ValueError(f"batch_size is {self.batch_size}; a multiple of the {processes} processes is needed")
         if self.recipe.drop_last and len(data.train_targets) < self.batch_size:
             raise ValueError(
                 f"batch_size is {self.batch_size}, but there are {len(data.train_targets)} training images and recipe "
                 f"{config.recipe!r} leaves out the last, smaller batch"
             )
         model, loss = build(config, data)
-        # Channels-last is the layout that convolutions are fastest in, on CPUs and GPUs alike.
+        check_targets(data.train_targets, len(data.train_images), data.num_classes)  # once; the steps do not
         self.model = model.to(device).to(memory_format=torch.channels_last)
         self.loss: Any = loss.to(device)  # some losses have `factors` or `log_theta`, most have neither
         self.scale = float(loss.scale) if config.loss in COSINE_LOSSES else 1.0
         self.images = data.train_images.to(device)
         self.targets = data.train_targets.to(device)
-        self.optimizer = torch.optim.SGD(
-            self.model.parameters(),
-            lr=self.recipe.learning_rate,
-            momentum=self.recipe.momentum,
-            weight_decay=self.recipe.weight_decay,
-        )
+        self.precision = pick_precision(device)
+        self.step = TrainStep(self.model, self.loss, self.recipe, device, self.precision, compiled)
+        self.history: list[dict[str, Any]] = []
+        self.best: dict[str, Any] = {"top1": -1.0}
+        self.seconds = {"whole": 0.0, "augment": 0.0, "train": 0.0}
 
-    def step(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """One optimiser step; returns the loss and the network's outputs."""
-        outputs = self.model(images)
-        loss = self.loss(outputs, targets)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizer.step()
-        return loss, outputs
+    @property
+    def epoch(self) -> int:
+        """Finished epochs."""
+        return len(self.history)
 
-    def train_epoch(self, epoch: int, bar: Any = None) -> dict[str, Any]:
-        """Train for one epoch (0-based); returns its row of the history and, where there is one, the adjustment."""
-        config, counts = self.config, self.data.class_counts
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "config": self.config.to_dict(),
+            "epoch": self.epoch,
+            "model": self.model.state_dict(),
+            "loss": self.loss.state_dict(),
+            "step": self.step.state_dict(),
+            "history": self.history,
+            "best": self.best,
+            "seconds": self.seconds,
+            "rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
+            "threads": torch.get_num_threads(),
+            "compiled": self.compiled,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.loss.load_state_dict(state["loss"])
+        self.step.load_state_dict(state["step"])
+        self.history, self.best, self.seconds = state["history"], state["best"], state["seconds"]
+        torch.set_rng_state(state["rng"])
+        if self.device.type == "cuda" and state["cuda_rng"]:
+            torch.cuda.set_rng_state_all(state["cuda_rng"])
+
+    def train_epoch(self, bar: Any = None) -> dict[str, Any]:
+        """Train for one epoch; returns its row of the history, with the adjustment where there is one."""
+        config, counts, epoch = self.config, self.data.class_counts, self.epoch
         rate = self.recipe.learning_rate_at(epoch, self.epochs)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        self.step.set_learning_rate(rate)
         if config.drw and epoch >= self.recipe.drw_epoch(self.epochs):
             self.loss.weight.copy_(class_balanced_weights(counts, DRW_BETA))
+        start = self._now()
         generator = epoch_generator(config.seed, epoch)
         images = augment(self.images, self.recipe.augmentation, generator)
         order = torch.randperm(len(images), generator=generator).to(self.device)
         used = len(order) - len(order) % self.batch_size if self.recipe.drop_last else len(order)
+        augmented = self._now()
 
         meter = LossMeter(self.device)
         factors = FactorMeter(len(counts), self.device) if hasattr(self.loss, "factors") else None
         pushes = PushMeter(len(counts), self.device) if config.loss == "ce" else None
         self.model.train()
         self.loss.train()
-        for start in range(0, used, self.batch_size):
-            index = order[start : start + self.batch_size]
+        rank, processes = distributed.rank(), distributed.world()
+        for first in range(0, used, self.batch_size):
+            whole = order[first : first + self.batch_size]
+            index = whole[rank::processes]
             targets = self.targets[index]
-            batch = normalize(images[index]).contiguous(memory_format=torch.channels_last)
-            loss, outputs = self.step(batch, targets)
+            loss, outputs = self.step(images[index], targets, self.targets[whole])
             meter.update(loss, outputs, targets)
-            if factors is not None:
-                factors.update(self.loss.factors(outputs.detach(), targets), targets)
-            if pushes is not None:
-                pushes.update(outputs, targets)
+            with trusted_values():
+                if factors is not None:
+                    factors.update(self.loss.factors(outputs, targets), targets)
+                if pushes is not None:
+                    pushes.update(outputs, targets)
             if bar is not None:
-                bar.update(len(index))
+                bar.update(len(whole))
+        for reduced in (meter, factors, pushes):
+            if reduced is not None:
+                reduced.reduce()
+        trained = self._now()
+        self.seconds["augment"] += augmented - start
+        self.seconds["train"] += trained - augmented
 
         row: dict[str, Any] = {
             "epoch": epoch + 1,
@@ -195,9 +231,9 @@ class Trainer:
             "train_top1": meter.top1(),
             "images": used,
         }
-        if not torch.isfinite(meter.loss):
+        if not math.isfinite(row["train_loss"]):
             raise TrainingError(f"epoch {epoch + 1}: the training loss is not finite; lower the learning rate")
-        image_counts = torch.bincount(self.targets, minlength=len(counts))
+        image_counts = torch.bincount(self.targets.cpu(), minlength=len(counts))
         if pushes is not None:
             row["row_ratio"] = group_means(pushes.row_ratio(), torch.ones(len(counts)), counts)
             row["flow"] = pushes.group_flow(counts)
@@ -210,9 +246,64 @@ class Trainer:
             row["per_class"] = {"log_theta": log_theta.tolist()}
         return row
 
+    def _now(self) -> float:
+        """Seconds, with the device's work done: called three times an epoch."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter()
+
     def test_logits(self) -> Tensor:
         """Inference logits of the test set."""
         return predict(self.model, self.data.test_images, self.scale, self.device)
+
+    def run_epoch(self, bar: Any = None) -> dict[str, Any]:
+        """Train and test one epoch and add its row to the history."""
+        start = time.perf_counter()
+        row = self.train_epoch(bar)
+        logits = self.test_logits()
+        targets, counts = self.data.test_targets, self.data.class_counts
+        row["test_loss"] = F.cross_entropy(logits, targets).item()
+        row |= accuracies(logits.argmax(1), targets, counts)
+        for earlier in self.history[1:]:  # of these, the record keeps the first and the last epoch's only
+            earlier.pop("flow", None)
+            earlier.pop("per_class", None)
+        self.history.append(row)
+        if row["top1"] > self.best["top1"]:
+            self.best = {"epoch": self.epoch, **summarise(logits.softmax(1), targets, counts)}
+        self.seconds["whole"] += time.perf_counter() - start
+        return row
+
+    def record(self) -> dict[str, Any]:
+        """The record of a finished run."""
+        logits, targets, counts = self.test_logits(), self.data.test_targets, self.data.class_counts
+        history, last_row = self.history, self.history[-1]
+        kept = [history[number - 1] for number in recorded_epochs(self.epochs, self.best["epoch"])]
+        record = {
+            "schema": records.SCHEMA,
+            "config": self.config.to_dict(),
+            "environment": {
+                **records.environment(device_name(self.device)),
+                "precision": self.precision,
+                "compiled": self.compiled,
+                "processes": distributed.world(),
+                "seconds": self.seconds["whole"],
+                "images_per_second": sum(row["images"] for row in history) / self.seconds["train"],
+                "augmentation_share": self.seconds["augment"] / (self.seconds["augment"] + self.seconds["train"]),
+            },
+            "final": {
+                "last": {"epoch": self.epochs, **summarise(logits.softmax(1), targets, counts)},
+                "best_on_test": self.best,
+            },
+            "posthoc": posthoc_results(logits, targets, counts),
+            "epochs": [{key: row[key] for key in COLUMNS} for row in kept],
+            "adjustment": [{"epoch": row["epoch"], **row["adjustment"]} for row in kept if "adjustment" in row],
+        }
+        if "per_class" in last_row:
+            record["adjustment_per_class"] = last_row["per_class"]
+        if "row_ratio" in last_row:
+            record["row_ratio"] = [{"epoch": row["epoch"], "groups": row["row_ratio"]} for row in kept]
+            record["flow"] = {"first": history[0]["flow"], "last": last_row["flow"]}
+        return record
 
 
 def recorded_epochs(epochs: int, best: int) -> list[int]:
@@ -222,6 +313,23 @@ def recorded_epochs(epochs: int, best: int) -> list[int]:
     return sorted({*range(10, epochs + 1, 10), best, epochs})
 
 
+def prepare_folder(folder: Path, config: RunConfig, resume: bool) -> dict[str, Any] | None:
+    """Make the run directory; returns the checkpoint to go on from, if there is one."""
+    holds_run = any((folder / name).exists() for name in ("record.json", LAST, PREVIOUS))
+    if holds_run and not resume:
+        raise TrainingError(f"{folder} already holds a run; name another directory, delete it, or use --resume")
+    folder.mkdir(parents=True, exist_ok=True)  # a place that cannot be written fails now, not after the training
+    if not holds_run:
+        return None
+    saved = load_checkpoint(folder)
+    now = config.to_dict()
+    different = [key for key in now if saved["config"].get(key) != now[key]]
+    if different:
+        pairs = ", ".join(f"{key} {saved['config'].get(key)!r} there, {now[key]!r} here" for key in different)
+        raise CheckpointError(f"{folder / LAST} is of another configuration: {pairs}")
+    return saved
+
+
 def train(
     config: RunConfig,
     out: str | Path | None = None,
@@ -229,85 +337,88 @@ def train(
     device: str = "auto",
     progress: bool = True,
     download: bool = False,
+    resume: bool = False,
+    compile: str = "auto",
+    checkpoint_every: int = 1,
 ) -> dict[str, Any]:
     """Run one configuration from start to end.
 
     Args:
         config: what to run.
-        out: run directory; gets ``record.json``, ``history.csv`` and ``last.pt``. None writes nothing.
+        out: run directory; gets ``record.json``, ``history.csv`` and the checkpoints. None writes nothing.
         data_root: where the data lies; default ``LT_DATA_ROOT``. Not used by "synthetic".
         device: "auto", "cpu" or "cuda".
         progress: show a progress bar on stderr.
         download: fetch the data where it is missing.
+        resume: go on from the checkpoint in ``out``, or start where there is none. The number of threads and the
+            compile setting are then the checkpoint's, so that the numbers are those of the uninterrupted run.
+        compile: "auto", "on" or "off"; see `lt_core.training.step.pick_compile`.
+        checkpoint_every: epochs between two checkpoints; the last epoch always gets one.
 
     Returns:
         The record (see `lt_core.records`).
 
     Raises:
         TrainingError: no such device, a run directory that holds a run already, or a loss that is not finite.
+        CheckpointError: a checkpoint that is damaged, of another configuration, or cannot be written.
         lt_core.data.DataError: missing or damaged data.
     """
+    check_whole("checkpoint_every", checkpoint_every, 1)
+    folder = None if out is None else Path(out)
+    with distributed.process_group(pick_device(device)) as place:
+        saved = None
+        if folder is not None and (distributed.rank() == 0 or resume):
+            saved = prepare_folder(folder, config, resume)
+        distributed.barrier()
+        data = load_dataset(
+            config.dataset, data_root, config.imbalance_factor, config.subset_seed, config.class_order, download
+        )
+        if saved is None:
+            steps = int(config.epochs or 0) * math.ceil(len(data.train_targets) / int(config.batch_size or 1))
+            compiled = pick_compile(compile, place, steps)
+        else:
+            torch.set_num_threads(saved["threads"])
+            compiled = saved["compiled"]
+        trainer = Trainer(config, data, place, compiled)
+        if saved is not None:
+            trainer.load_state_dict(saved)
+        run_epochs(trainer, folder, progress and distributed.rank() == 0, checkpoint_every)
+        record = trainer.record()
+        if folder is not None and distributed.rank() == 0:
+            records.save(record, folder / "record.json")
+        distributed.barrier()
+    return record
+
+
+def run_epochs(trainer: Trainer, folder: Path | None, progress: bool, checkpoint_every: int) -> None:
+    """Train what is left of the run; rank 0 writes the history and a checkpoint every few epochs."""
     from tqdm.auto import tqdm
 
-    folder = None if out is None else Path(out)
-    if folder is not None and any((folder / name).exists() for name in ("record.json", "last.pt")):
-        raise TrainingError(f"{folder} already holds a run; name another directory, or delete it first")
-    place = pick_device(device)
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)  # a place that cannot be written fails now, not after the training
-    data = load_dataset(
-        config.dataset, data_root, config.imbalance_factor, config.subset_seed, config.class_order, download
+    images = len(trainer.data.train_targets)
+    bar = tqdm(
+        total=trainer.epochs * images,
+        initial=trainer.epoch * images,
+        unit="img",
+        unit_scale=True,
+        mininterval=0.5,
+        disable=not progress,
+        desc=trainer.config.run_name,
     )
-    trainer = Trainer(config, data, place)
-    history: list[dict[str, Any]] = []
-    best: dict[str, Any] = {"top1": -1.0}
-    training_seconds, start = 0.0, time.perf_counter()
-    logits = torch.empty(0)
-    total = trainer.epochs * len(data.train_targets)
-    name = config.run_name
-    with tqdm(total=total, unit="img", unit_scale=True, mininterval=0.5, disable=not progress, desc=name) as bar:
-        for epoch in range(trainer.epochs):
-            epoch_start = time.perf_counter()
-            row = trainer.train_epoch(epoch, bar)
-            training_seconds += time.perf_counter() - epoch_start
-            logits = trainer.test_logits()
-            row["test_loss"] = F.cross_entropy(logits, data.test_targets).item()
-            row |= accuracies(logits.argmax(1), data.test_targets, data.class_counts)
-            history.append(row)
-            if row["top1"] > best["top1"]:
-                best = {"epoch": epoch + 1, **summarise(logits.softmax(1), data.test_targets, data.class_counts)}
-            bar.set_postfix(epoch=epoch + 1, loss=f"{row['train_loss']:.3f}", top1=f"{row['top1']:.1f}")
+    with bar:
+        while trainer.epoch < trainer.epochs:
+            row = trainer.run_epoch(bar)
+            bar.set_postfix(epoch=trainer.epoch, loss=f"{row['train_loss']:.3f}", top1=f"{row['top1']:.1f}")
+            due = trainer.epoch % checkpoint_every == 0 or trainer.epoch == trainer.epochs
+            if folder is not None and due and distributed.rank() == 0:
+                save_checkpoint(folder, trainer.state_dict())
+                write_history(folder / "history.csv", trainer.history)
 
-    last = {"epoch": trainer.epochs, **summarise(logits.softmax(1), data.test_targets, data.class_counts)}
-    kept = [history[number - 1] for number in recorded_epochs(trainer.epochs, best["epoch"])]
-    plain = ("epoch", "lr", "train_loss", "test_loss", "train_top1", "top1", *records.GROUPS)
-    record = {
-        "schema": records.SCHEMA,
-        "config": config.to_dict(),
-        "environment": {
-            **records.environment(device_name(place)),
-            "precision": "float32",
-            "seconds": time.perf_counter() - start,
-            "images_per_second": sum(row["images"] for row in history) / training_seconds,
-        },
-        "final": {"last": last, "best_on_test": best},
-        "posthoc": posthoc_results(logits, data.test_targets, data.class_counts),
-        "epochs": [{key: row[key] for key in plain} for row in kept],
-        "adjustment": [{"epoch": row["epoch"], **row["adjustment"]} for row in kept if "adjustment" in row],
-    }
-    if "per_class" in history[-1]:
-        record["adjustment_per_class"] = history[-1]["per_class"]
-    if "row_ratio" in history[-1]:
-        record["row_ratio"] = [{"epoch": row["epoch"], "groups": row["row_ratio"]} for row in kept]
-        record["flow"] = {"first": history[0]["flow"], "last": history[-1]["flow"]}
-    if folder is not None:
-        import pandas as pd
 
-        columns = [*plain, "images"]
-        records.write_atomically(folder / "history.csv", pd.DataFrame(history)[columns].to_csv(index=False))
-        save_checkpoint(folder / "last.pt", trainer.model, trainer.loss, config, trainer.epochs)
-        records.save(record, folder / "record.json")
-    return record
+def write_history(path: Path, history: list[dict[str, Any]]) -> None:
+    """Every epoch so far, as a table."""
+    import pandas as pd
+
+    records.write_atomically(path, pd.DataFrame(history)[[*COLUMNS, "images"]].to_csv(index=False))
 
 
 def evaluate(
@@ -317,7 +428,7 @@ def evaluate(
     data_root: str | Path | None = None,
     device: str = "auto",
 ) -> dict[str, Any]:
-    """Test a finished run again from its checkpoint, plain or after a post-hoc adjustment.
+    """Test a run again from its checkpoint, plain or after a post-hoc adjustment.
 
     Args:
         run: run directory of `train`.
@@ -329,18 +440,19 @@ def evaluate(
         The summary: top1, many, medium, few, balanced_error, ece (percent) and per_class.
 
     Raises:
-        TrainingError: there is no checkpoint, or it is not one of ours.
+        CheckpointError: there is no checkpoint, or it is not one of ours.
     """
     if method is not None:
         check_choice("posthoc", method, ("adjust", "rebalance"))
     place = pick_device(device)
-    saved = load_checkpoint(Path(run) / "last.pt")
+    saved = load_checkpoint(Path(run))
     config = RunConfig.from_dict(saved["config"])
     data = load_dataset(config.dataset, data_root, config.imbalance_factor, config.subset_seed, config.class_order)
     model, loss = build(config, data)
     model.load_state_dict(saved["model"])
     scale = float(loss.scale) if config.loss in COSINE_LOSSES else 1.0
-    logits = predict(model.to(place), data.test_images, scale, place)
+    model = model.to(place).to(memory_format=torch.channels_last)
+    logits = predict(model, data.test_images, scale, place)
     if method is None:
         return summarise(logits.softmax(1), data.test_targets, data.class_counts)
     return posthoc_results(logits, data.test_targets, data.class_counts, tau)[method]

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lt_core.metrics import shot_groups
 from lt_core.records import GROUPS
+from lt_core.training import distributed
 
 
 def group_means(per_class: Tensor, weight: Tensor, class_counts: Sequence[int]) -> list[float | None]:
@@ -28,18 +29,23 @@ class LossMeter:
     def __init__(self, device: torch.device) -> None:
         self.loss = torch.zeros((), dtype=torch.float64 if device.type != "mps" else torch.float32, device=device)
         self.correct = torch.zeros((), dtype=torch.int64, device=device)
-        self.seen = 0
+        self.seen = torch.zeros((), dtype=torch.int64, device=device)
 
     def update(self, loss: Tensor, outputs: Tensor, targets: Tensor) -> None:
         self.loss += loss.detach() * len(targets)
         self.correct += (outputs.detach().argmax(1) == targets).sum()
         self.seen += len(targets)
 
+    def reduce(self) -> None:
+        """Sum over the processes of a distributed run."""
+        for total in (self.loss, self.correct, self.seen):
+            distributed.sum_(total)
+
     def mean_loss(self) -> float:
-        return float(self.loss) / self.seen
+        return float(self.loss) / int(self.seen)
 
     def top1(self) -> float:
-        return 100.0 * float(self.correct) / self.seen
+        return 100.0 * float(self.correct) / int(self.seen)
 
 
 class FactorMeter:
@@ -54,6 +60,11 @@ class FactorMeter:
             total = self.sums.setdefault(name, torch.zeros_like(self.count))
             total.index_add_(0, targets, value.to(total.dtype))
         self.count.index_add_(0, targets, torch.ones_like(targets, dtype=self.count.dtype))
+
+    def reduce(self) -> None:
+        """Sum over the processes of a distributed run."""
+        for total in (*self.sums.values(), self.count):
+            distributed.sum_(total)
 
     def class_means(self) -> dict[str, Tensor]:
         return {name: total / self.count.clamp(min=1) for name, total in self.sums.items()}
@@ -73,6 +84,10 @@ class PushMeter:
         gradient = logits.detach().float().softmax(1)
         gradient[torch.arange(len(targets), device=targets.device), targets] -= 1
         self.pushes.index_add_(0, targets, gradient)
+
+    def reduce(self) -> None:
+        """Sum over the processes of a distributed run."""
+        distributed.sum_(self.pushes)
 
     def row_ratio(self) -> Tensor:
         """Positive over negative push on each classifier row, (C,)."""

@@ -7,8 +7,9 @@ run goes through the same stages.
 from __future__ import annotations
 
 import math
+import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -129,6 +130,12 @@ class RunConfig:
     def __post_init__(self) -> None:
         check_choice("dataset", self.dataset, DATASETS)
         check_choice("loss", self.loss, LOSS_NAMES)
+        if not isinstance(self.drw, bool):
+            raise TypeError(f"drw is {self.drw!r}; allowed are true and false")
+        if self.drw and self.loss == "cb":
+            raise ValueError("drw defers the weights that the loss 'cb' always has; use loss 'ce' with drw")
+        if not isinstance(self.loss_options, Mapping):
+            raise TypeError(f"loss_options is {self.loss_options!r}; a mapping of names to values is needed")
         check_choice("recipe", self.recipe, tuple(RECIPES))
         check_number("imbalance_factor", self.imbalance_factor, low=1)
         recipe = RECIPES[self.recipe]
@@ -148,6 +155,10 @@ class RunConfig:
         for name, low in (("epochs", 1), ("batch_size", 2), ("seed", 0), ("subset_seed", 0)):
             check_whole(name, getattr(self, name), low)
         if self.class_order is not None:
+            if not isinstance(self.class_order, Iterable) or isinstance(self.class_order, str):
+                raise TypeError(f"class_order is {self.class_order!r}; a list of labels is needed")
+            for label in self.class_order:
+                check_whole("a label of class_order", label, 0)
             object.__setattr__(self, "class_order", tuple(int(c) for c in self.class_order))
         object.__setattr__(self, "loss_options", dict(self.loss_options))
 
@@ -167,16 +178,37 @@ class RunConfig:
 
     @property
     def run_name(self) -> str:
-        """A short name that tells this run from its neighbours, such as ``ldam-drw-if100-s0``."""
-        parts = [self.loss]
+        """The run's name, such as ``ldam-drw-if100-s0``: another one for every other configuration of the recipe.
+
+        What is as usual is not named: CIFAR100-LT, and the recipe's own network, epochs and batch size.
+        """
+        recipe = RECIPES[self.recipe]
+        parts = [] if self.dataset == "cifar100_lt" else [self.dataset]
+        parts.append(self.loss)
         if self.drw:
             parts.append("drw")
         if self.classifier == "cosine" and self.loss not in COSINE_LOSSES:
             parts.append("cosine")
-        parts += [f"{key}_{value}" for key, value in sorted(self.loss_options.items())]
-        parts += [f"if{self.imbalance_factor:g}", f"s{self.seed}"]
+        parts += [f"{key}_{_plain(value)}" for key, value in sorted(self.loss_options.items())]
+        if self.backbone != recipe.backbone:
+            parts.append(str(self.backbone))
+        if self.epochs != recipe.epochs:
+            parts.append(f"e{self.epochs}")
+        if self.batch_size != recipe.batch_size:
+            parts.append(f"b{self.batch_size}")
+        parts += [f"if{_plain(float(self.imbalance_factor)).removesuffix('.0')}", f"s{self.seed}"]
         if self.subset_seed:
             parts.append(f"subset{self.subset_seed}")
         if self.class_order is not None:
-            parts.append(f"order{zlib.crc32(repr(self.class_order).encode()):08x}")
+            parts.append(f"order{_checksum(repr(self.class_order))}")
         return "-".join(parts)
+
+
+def _plain(value: Any) -> str:
+    """A value as part of a file name; what has other characters than a number or a word becomes its checksum."""
+    text = str(value)
+    return text if re.fullmatch(r"[A-Za-z0-9_.+-]{1,40}", text) else _checksum(repr(value))
+
+
+def _checksum(text: str) -> str:
+    return f"{zlib.crc32(text.encode()):08x}"

@@ -33,6 +33,7 @@ from lt_core.data import (
     longtail_indices,
 )
 from lt_core.data import cifar as cifar_module
+from lt_core.data import sources as sources_module
 
 PER_CLASS = 6  # training images of each class in the stand-in
 
@@ -52,11 +53,14 @@ def official(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespa
     home = tmp_path_factory.mktemp("official")
     folder = home / "cifar-100-python"
     rng = np.random.default_rng(0)
+    sums = {}
     for name, per_class in (("train", PER_CLASS), ("test", 2)):
         fine = rng.permutation(np.repeat(np.arange(100), per_class))
         pixels = rng.integers(0, 256, (len(fine), 3072), dtype=np.uint8)
         content = {"data": pixels, "fine_labels": fine.tolist(), "coarse_labels": (fine % 20).tolist()}
         write_pickle(folder / name, content)
+        images = np.ascontiguousarray(pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
+        sums[name] = {"images": hashlib.sha256(images).hexdigest()}
     names = {"fine": [f"fine{c}" for c in range(100)], "coarse": [f"coarse{c}" for c in range(20)]}
     write_pickle(folder / "meta", {f"{kind}_label_names": of_kind for kind, of_kind in names.items()})
     archive = home / "cifar-100-python.tar.gz"
@@ -69,7 +73,8 @@ def official(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespa
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=home))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield SimpleNamespace(folder=folder, archive=archive, url=f"http://127.0.0.1:{server.server_port}/{archive.name}")
+    url = f"http://127.0.0.1:{server.server_port}/{archive.name}"
+    yield SimpleNamespace(folder=folder, archive=archive, url=url, sums=sums)
     server.shutdown()
     server.server_close()
 
@@ -83,6 +88,7 @@ def stand_in(official: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(source, "meta", {**source.meta, "md5": md5(folder / "meta")})
     monkeypatch.setattr(source, "url", official.url)
     monkeypatch.setattr(source, "tgz_md5", md5(official.archive))
+    monkeypatch.setattr(sources_module, "CHECKSUMS", official.sums)
     monkeypatch.setattr(cifar_module, "class_counts", lambda c, n, f: class_counts(c, PER_CLASS, f))
     monkeypatch.delenv("LT_DATA_ROOT", raising=False)
     return shutil.copytree(folder, tmp_path / "root" / folder.name).parent
@@ -215,7 +221,7 @@ def test_download_repairs(stand_in: Path, name: str) -> None:
 
 def test_download_replaces_half_an_archive(stand_in: Path) -> None:
     (stand_in / "cifar-100-python" / "train").unlink()
-    (stand_in / "cifar-100-python.tar.gz").write_bytes(b"interrupted")
+    (stand_in / "cifar-100-python.tar.gz").write_bytes(b"interrupted")  # as torchvision's own download leaves it
     assert len(cifar100_lt(stand_in, 1, download=True).train_images) == 100 * PER_CLASS
 
 
@@ -226,13 +232,39 @@ def test_download_of_whole_files_needs_no_network(stand_in: Path, monkeypatch: p
 
 def test_downloaded_archive_with_the_wrong_sum(stand_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datasets.CIFAR100, "tgz_md5", "0" * 32)
-    with pytest.raises(DataError, match=r"cifar-100-python.tar.gz is incomplete or altered .*delete it and try again"):
+    with pytest.raises(DataError, match=r"cifar-100-python.tar.gz is incomplete or altered: .*deleted, try again"):
         cifar100_lt(tmp_path / "new", 6, download=True)
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_unpacking_that_stops_leaves_the_archive_and_nothing_half_written(
+    stand_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = tmp_path / "new"
+
+    def stop(tar: tarfile.TarFile, path: Path, **options: object) -> None:
+        (path / "cifar-100-python").mkdir()
+        (path / "cifar-100-python" / "train").write_bytes(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tarfile.TarFile, "extractall", stop)
+        with pytest.raises(DataError, match=r"disk of .* is full"):
+            cifar100_lt(new, 6, download=True)
+    assert [path.name for path in new.iterdir()] == ["cifar-100-python.tar.gz"]
+    monkeypatch.setattr(datasets.CIFAR100, "url", "http://127.0.0.1:9/nothing.tar.gz")
+    assert len(cifar100_lt(new, 1, download=True).train_images) == 100 * PER_CLASS  # the archive was whole
+
+
+def test_pixels_are_checked_whatever_the_files_say(stand_in: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources_module, "CHECKSUMS", {**sources_module.CHECKSUMS, "test": {"images": "0" * 64}})
+    with pytest.raises(DataError, match=r"pixels of .*cifar-100-python are not those of CIFAR-100: .*0{64}"):
+        cifar100_lt(stand_in, 6)
 
 
 def test_no_network(stand_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datasets.CIFAR100, "url", "http://127.0.0.1:9/nothing.tar.gz")  # nobody listens there
-    with pytest.raises(DataError, match=r"cannot be downloaded .*check the network connection, or copy cifar-100"):
+    with pytest.raises(DataError, match=r"cannot be downloaded .*check the network connection .*, or copy cifar-100"):
         cifar100_lt(tmp_path / "new", 6, download=True)
 
 
@@ -249,7 +281,7 @@ def test_root_that_cannot_be_written(code: int, words: str, stand_in: Path, tmp_
     def refuse(path, *args, **kwargs):
         raise OSError(code, os.strerror(code), str(path))
 
-    monkeypatch.setattr("torchvision.datasets.utils.os.makedirs", refuse)
+    monkeypatch.setattr(Path, "mkdir", refuse)
     with pytest.raises(DataError, match=words):
         cifar100_lt(tmp_path / "new", 6, download=True)
 

@@ -123,7 +123,7 @@ def test_an_epoch_depends_on_the_seed_alone(images: Tensor, kind: str) -> None:
 def test_normalize_is_torchvisions(images: Tensor) -> None:
     from torchvision.transforms.functional import normalize
 
-    torch.testing.assert_close(aug.normalize(images), normalize(images.float() / 255, aug.MEAN, aug.STD))
+    torch.testing.assert_close(aug.Normalize()(images), normalize(images.float() / 255, aug.MEAN, aug.STD))
 
 
 def test_bad_input_is_named(images: Tensor) -> None:

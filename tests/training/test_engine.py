@@ -54,7 +54,7 @@ def test_the_record_on_disk_is_the_one_returned_up_to_rounding(run: tuple[Path, 
     loaded = records.load(folder)
     assert loaded == json.loads(records.dumps(record))
     assert (folder / "record.json").stat().st_size <= records.MAX_BYTES
-    assert {p.name for p in folder.iterdir()} == {"record.json", "history.csv", "last.pt"}
+    assert {p.name for p in folder.iterdir()} == {"record.json", "history.csv", "last.pt", "previous.pt"}
 
 
 def test_record_holds_what_the_schema_promises(run: tuple[Path, dict[str, Any]]) -> None:
@@ -105,7 +105,7 @@ def test_drw_switches_the_weights_on_where_the_recipe_says() -> None:
     data = lt.data.load_dataset("synthetic")
     trainer = engine.Trainer(config(loss="ldam", drw=True, epochs=5), data, torch.device("cpu"))
     for epoch in range(5):
-        trainer.train_epoch(epoch)
+        trainer.run_epoch()
         expected = lt.losses.class_balanced_weights(data.class_counts) if epoch >= 4 else torch.ones(data.num_classes)
         torch.testing.assert_close(trainer.loss.weight, expected.to(trainer.loss.weight))
 
@@ -116,7 +116,7 @@ def test_strong_leaves_out_the_last_partial_batch_and_plain_does_not() -> None:
     assert n % 64
     for recipe, used in (("strong", n - n % 64), ("plain", n)):
         small = config(recipe=recipe, backbone="resnet8")
-        row = engine.Trainer(small, data, torch.device("cpu")).train_epoch(0)
+        row = engine.Trainer(small, data, torch.device("cpu")).train_epoch()
         assert row["images"] == used
 
 
@@ -163,10 +163,10 @@ def test_a_directory_that_holds_a_run_is_refused_and_left_alone(run: tuple[Path,
 
 
 def test_a_diverging_run_stops_and_names_the_epoch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def explode(self: engine.Trainer, images: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def explode(self: Any, images: torch.Tensor, targets: torch.Tensor, whole: Any) -> tuple[torch.Tensor, ...]:
         return torch.tensor(float("inf")), torch.zeros(len(targets), 12)
 
-    monkeypatch.setattr(engine.Trainer, "step", explode)
+    monkeypatch.setattr(engine.TrainStep, "__call__", explode)
     with pytest.raises(TrainingError, match="epoch 1: the training loss is not finite"):
         train(config(), tmp_path / "run", progress=False)
     assert not (tmp_path / "run" / "record.json").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -68,9 +69,35 @@ def test_run_names_tell_runs_apart() -> None:
         RunConfig(class_order=(1, 0)),
         RunConfig(class_order=(0, 1)),
         RunConfig(loss="gala", loss_options={"accumulate": "single"}),
+        RunConfig(loss="gala", loss_options={"eps": 1e-5}),
+        RunConfig(loss="gala", loss_options={"eps": 1.00001e-5}),
+        RunConfig(loss="ce", loss_options={"weight": [1.0, 2.0]}),
+        RunConfig(loss="ce", loss_options={"weight": [2.0, 1.0]}),
+        RunConfig(imbalance_factor=100.00001),
+        RunConfig(dataset="cifar100_lt"),
+        RunConfig(dataset="cifar10_lt"),
+        RunConfig(backbone="resnet8"),
+        RunConfig(epochs=20),
+        RunConfig(batch_size=20),
     ]
-    assert len({config.run_name for config in configs}) == len(configs)
-    assert RunConfig(loss="ldam", drw=True).run_name == "ldam-drw-if100-s0"
+    names = {config.run_name for config in configs}
+    assert len(names) == len(configs)
+    assert all(re.fullmatch(r"[A-Za-z0-9_.+-]+", name) for name in names)
+
+
+@pytest.mark.parametrize(
+    ("values", "name"),
+    [
+        ({"loss": "ldam", "drw": True}, "ldam-drw-if100-s0"),
+        ({"classifier": "cosine", "imbalance_factor": 50, "seed": 3}, "ce-cosine-if50-s3"),
+        ({"imbalance_factor": 22.5, "recipe": "short", "subset_seed": 1}, "ce-if22.5-s0-subset1"),
+        ({"recipe": "strong", "backbone": "resnet32", "epochs": 200, "batch_size": 64}, "ce-if100-s0"),
+        ({"recipe": "short", "backbone": "resnet32", "epochs": 5, "batch_size": 64}, "ce-resnet32-e5-b64-if100-s0"),
+        ({"dataset": "synthetic", "loss_options": {"reduction": "sum"}}, "synthetic-ce-reduction_sum-if100-s0"),
+    ],
+)
+def test_run_names_leave_out_what_is_usual(values: dict[str, object], name: str) -> None:
+    assert RunConfig.from_dict({"dataset": "cifar100_lt", **values}).run_name == name
 
 
 @pytest.mark.parametrize(
@@ -87,6 +114,11 @@ def test_run_names_tell_runs_apart() -> None:
         ({"epochs": 1.5}, "epochs is 1.5"),
         ({"batch_size": 1}, "batch_size is 1"),
         ({"seed": -1}, "seed is -1"),
+        ({"drw": "later"}, "drw is 'later'"),
+        ({"drw": True, "loss": "cb"}, "drw defers the weights"),
+        ({"loss_options": [1]}, r"loss_options is \[1\]"),
+        ({"class_order": 3}, "class_order is 3"),
+        ({"class_order": ["cat"]}, "a label of class_order is 'cat'"),
         ({"learning_rate": 1}, "configuration key is 'learning_rate'"),
     ],
 )

@@ -34,6 +34,12 @@ def test_round_trip_keeps_small_numbers_and_turns_nan_into_null(tmp_path: Path) 
     assert row == {"epoch": 1, "lr": 1.23457e-5, "train_loss": 1.2346, "few": None}
 
 
+def test_the_configuration_is_not_rounded(tmp_path: Path) -> None:
+    record = make(loss="gala", loss_options={"eps": 1.23456789e-5, "lambda_pos": 1.23456789})
+    records.save(record, tmp_path / "record.json")
+    assert records.load(tmp_path)["config"] == record["config"]
+
+
 def test_infinity_is_refused(tmp_path: Path) -> None:
     record = make()
     record["epochs"][0]["train_loss"] = float("inf")

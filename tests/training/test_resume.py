@@ -1,0 +1,197 @@
+"""Kill and resume: the numbers are those of the uninterrupted run, and damage is named, never guessed around."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lt_core import records
+from lt_core.training import CheckpointError, RunConfig, TrainingError, checkpoint, engine, train
+
+CONFIG = RunConfig(loss="gala", recipe="strong", backbone="resnet8", epochs=6, batch_size=64)
+
+
+def numbers(record: dict[str, Any]) -> dict[str, Any]:
+    """All of a record but its environment (times)."""
+    return {key: value for key, value in json.loads(records.dumps(record)).items() if key != "environment"}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted() -> dict[str, Any]:
+    return numbers(train(CONFIG, progress=False))
+
+
+class StopHere(Exception):
+    """Stands for a process that ends between two epochs."""
+
+
+def interrupted(folder: Path, epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that ends after ``epochs`` epochs."""
+    original = engine.Trainer.run_epoch
+
+    def stop(self: engine.Trainer, bar: Any = None) -> dict[str, Any]:
+        if self.epoch == epochs:
+            raise StopHere
+        return original(self, bar)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine.Trainer, "run_epoch", stop)
+        with pytest.raises(StopHere):
+            train(CONFIG, folder, progress=False)
+
+
+@pytest.mark.parametrize("options", [{"loss": "ldam", "drw": True}, {"loss": "ala"}, {"loss": "ce"}])
+def test_resuming_in_every_epoch_gives_the_uninterrupted_numbers(
+    options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = RunConfig(recipe="short", epochs=3, batch_size=64, **options)
+    expected = numbers(train(config, progress=False))
+    original = engine.Trainer.run_epoch
+
+    def one_epoch(self: engine.Trainer, bar: Any = None) -> dict[str, Any]:
+        if getattr(self, "done", False):
+            raise StopHere
+        self.done = True
+        return original(self, bar)
+
+    monkeypatch.setattr(engine.Trainer, "run_epoch", one_epoch)
+    for _ in range(2):
+        with pytest.raises(StopHere):
+            train(config, tmp_path / "run", progress=False, resume=True)
+    assert numbers(train(config, tmp_path / "run", progress=False, resume=True)) == expected
+
+
+def test_killed_at_random_points_then_resumed(uninterrupted: dict[str, Any], tmp_path: Path) -> None:
+    """SIGKILL, several times, at moments that a seed does not foresee; the last call runs to the end."""
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "lt_core", "train", "--out", str(out), "--resume", "--loss", "gala"]
+    command += ["--recipe", "strong", "--backbone", "resnet8", "--epochs", "6", "--batch-size", "64", "--device", "cpu"]
+    chance = random.Random()
+    kills = 0
+    for wait in (0.2, 1.5, 1.5, 1.5):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        before = (out / "last.pt").stat().st_mtime_ns if (out / "last.pt").exists() else None
+        deadline = time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < deadline:  # let it get at least one epoch further
+            if (out / "last.pt").exists() and (out / "last.pt").stat().st_mtime_ns != before:
+                break
+            time.sleep(0.01)
+        time.sleep(chance.uniform(0, wait))
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            kills += 1
+        process.wait()
+    assert kills >= 1
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert numbers(records.load(out)) == uninterrupted
+
+
+def test_resume_of_a_finished_run_changes_nothing(uninterrupted: dict[str, Any], tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    assert numbers(train(CONFIG, out, progress=False, resume=True)) == uninterrupted
+    history = (out / "history.csv").read_text()
+    assert numbers(train(CONFIG, out, progress=False, resume=True)) == uninterrupted
+    assert (out / "history.csv").read_text() == history
+
+
+def test_threads_and_compile_setting_come_from_the_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, threads = tmp_path / "run", torch.get_num_threads()
+    interrupted(out, 1, monkeypatch)
+    saved = torch.load(out / "last.pt", weights_only=True)
+    saved |= {"threads": threads + 1}
+    torch.save(saved, out / "last.pt")
+    asked: list[bool] = []
+    original = engine.Trainer.__init__
+
+    def spy(self: engine.Trainer, config: Any, data: Any, device: Any, compiled: bool = False) -> None:
+        asked.append(compiled)
+        original(self, config, data, device, compiled)
+
+    monkeypatch.setattr(engine.Trainer, "__init__", spy)
+    try:
+        train(CONFIG, out, progress=False, resume=True, compile="on")
+        assert torch.get_num_threads() == threads + 1
+    finally:
+        torch.set_num_threads(threads)
+    assert asked == [False]
+
+
+def test_another_configuration_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupted(tmp_path, 1, monkeypatch)
+    other = RunConfig(**{**CONFIG.to_dict(), "seed": 5, "loss_options": {"lambda_pos": 2.0}})
+    with pytest.raises(CheckpointError, match=r"another configuration: loss_options .*, seed 0 there, 5 here"):
+        train(other, tmp_path, progress=False, resume=True)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "foreign", "empty"])
+def test_a_bad_checkpoint_names_the_previous_one_and_is_left_alone(
+    damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uninterrupted: dict[str, Any]
+) -> None:
+    interrupted(tmp_path, 3, monkeypatch)
+    last, previous = tmp_path / "last.pt", tmp_path / "previous.pt"
+    good = previous.read_bytes()
+    if damage == "foreign":
+        torch.save({"weights": torch.zeros(2)}, last)
+    else:
+        last.write_bytes(last.read_bytes()[:4000] if damage == "truncated" else b"")
+    bad = last.read_bytes()
+    with pytest.raises(CheckpointError, match=r"previous\.pt") as caught:
+        train(CONFIG, tmp_path, progress=False, resume=True)
+    assert "\n" not in str(caught.value)
+    assert last.read_bytes() == bad
+    assert previous.read_bytes() == good
+    previous.replace(last)  # what the message advises
+    assert numbers(train(CONFIG, tmp_path, progress=False, resume=True)) == uninterrupted
+
+
+def test_a_full_disk_stops_the_run_and_leaves_the_good_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupted(tmp_path, 2, monkeypatch)
+    before = (tmp_path / "last.pt").read_bytes()
+
+    def full(content: Any, file: Any) -> None:
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint.torch, "save", full)
+    with pytest.raises(CheckpointError, match=r"No space left on device; the last good one is .*last\.pt"):
+        train(CONFIG, tmp_path, progress=False, resume=True)
+    assert (tmp_path / "last.pt").read_bytes() == before
+    assert not list(tmp_path.glob(".*.new"))
+
+
+def test_without_hard_links_the_previous_one_is_still_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(checkpoint.os, "link", refuse)
+    for epoch in (1, 2):
+        checkpoint.save_checkpoint(tmp_path, {"config": {}, "epoch": epoch, "model": {}, "loss": {}})
+    assert checkpoint.load_checkpoint(tmp_path)["epoch"] == 2
+    assert torch.load(tmp_path / "previous.pt", weights_only=True)["epoch"] == 1
+
+
+def test_without_resume_a_run_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupted(tmp_path, 1, monkeypatch)
+    with pytest.raises(TrainingError, match="already holds a run"):
+        train(CONFIG, tmp_path, progress=False)
+
+
+def test_checkpoint_every_few_epochs_and_always_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    epochs: list[int] = []
+    monkeypatch.setattr(engine, "save_checkpoint", lambda folder, content: epochs.append(content["epoch"]))
+    train(RunConfig(recipe="short", epochs=5, batch_size=245), tmp_path, progress=False, checkpoint_every=2)
+    assert epochs == [2, 4, 5]
+    with pytest.raises(ValueError, match="checkpoint_every is 0"):
+        train(CONFIG, progress=False, checkpoint_every=0)

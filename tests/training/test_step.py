@@ -1,0 +1,135 @@
+"""The step: compiled as one graph, the same numbers as eager, and no waiting for the host."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import lt_core as lt
+from lt_core.losses import LOSS_NAMES
+from lt_core.training import RunConfig, engine
+from lt_core.training.step import CPU_STEPS_THAT_PAY, pick_compile, pick_precision
+from lt_core.validation import trusted_values
+
+CPU = torch.device("cpu")
+
+
+def trainer(loss: str, batch_size: int = 64, **values: Any) -> engine.Trainer:
+    config = RunConfig(loss=loss, recipe="short", epochs=2, batch_size=batch_size, **values)
+    return engine.Trainer(config, lt.data.load_dataset("synthetic"), CPU)
+
+
+class HostCopies(TorchDispatchMode):
+    """Counts what makes a GPU wait: reading a scalar, and copying a tensor to the host."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = function.overloadpacket.__name__
+        if name in ("_local_scalar_dense", "is_nonzero", "nonzero", "equal"):
+            self.count += 1
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("drw", [False, True])
+@pytest.mark.parametrize("loss", LOSS_NAMES)
+def test_copies_to_the_host_do_not_depend_on_the_number_of_steps(loss: str, drw: bool) -> None:
+    if loss == "cb":
+        drw = False
+    counts = []
+    for batch_size in (32, 245):
+        run = trainer(loss, batch_size, drw=drw)
+        with HostCopies() as copies:
+            run.train_epoch()
+        counts.append(copies.count)
+    assert counts[0] == counts[1]
+
+
+@pytest.mark.parametrize("loss", LOSS_NAMES)
+def test_the_step_compiles_to_one_graph_with_the_eager_numbers(loss: str) -> None:
+    """`fullgraph=True` fails on any graph break; two epochs end where the eager ones end."""
+    eager, compiled = trainer(loss), trainer(loss)
+    step = compiled.step
+    step.forward = torch.compile(step._forward, fullgraph=True, dynamic=False, backend="aot_eager")
+    images, targets = eager.images[:64], eager.targets[:64]
+    for _ in range(3):
+        expected, outputs = eager.step(images, targets)
+        loss_value, compiled_outputs = step(images, targets)
+        torch.testing.assert_close(loss_value, expected, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(compiled_outputs, outputs, rtol=1e-3, atol=1e-3)
+    for name, buffer in eager.loss.named_buffers():
+        torch.testing.assert_close(dict(compiled.loss.named_buffers())[name], buffer, rtol=1e-4, atol=1e-4)
+
+
+def test_inductor_gives_the_eager_numbers() -> None:
+    """The real compiler, on the loss with state."""
+    torch._dynamo.reset()
+    config = RunConfig(loss="gala", recipe="short", epochs=2, batch_size=64)
+    data = lt.data.load_dataset("synthetic")
+    eager = engine.Trainer(config, data, CPU)
+    compiled = engine.Trainer(config, data, CPU, compiled=True)
+    mixed = torch.randperm(len(data.train_targets), generator=torch.Generator().manual_seed(0))[:64]
+    for run in (eager, compiled):
+        run.step.set_learning_rate(0.01)
+    for _ in range(3):  # a backward pass that read the updated theta would show in the second step
+        expected, _ = eager.step(eager.images[mixed], eager.targets[mixed])
+        value, _ = compiled.step(compiled.images[mixed], compiled.targets[mixed])
+        torch.testing.assert_close(value, expected, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(compiled.loss.theta, eager.loss.theta, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_half_precision_keeps_losses_and_accumulators_in_float32(precision: str) -> None:
+    """The GPU's autocast path, run on the CPU: one step, the gradient scaler included."""
+    run = trainer("gala")
+    step = engine.TrainStep(run.model, run.loss, run.recipe, CPU, precision, compiled=False)
+    step.set_learning_rate(0.01)
+    loss, outputs = step(run.images[::40], run.targets[::40])
+    assert torch.isfinite(loss)
+    assert loss.dtype == outputs.dtype == run.loss.theta.dtype == torch.float32
+    assert all(torch.isfinite(p).all() for p in run.model.parameters())
+    assert step.scaler.is_enabled() == (precision == "float16")
+
+
+def test_value_checks_come_back_after_a_step() -> None:
+    run = trainer("balanced_softmax")
+    run.step(run.images[:64], run.targets[:64])
+    with pytest.raises(ValueError, match="NaN"):
+        run.loss(torch.full((2, 12), float("nan")), torch.tensor([0, 1]))
+    with trusted_values():
+        run.loss(torch.full((2, 12), float("nan")), torch.tensor([0, 1]))
+    with pytest.raises(ValueError, match="NaN"):
+        run.loss(torch.full((2, 12), float("nan")), torch.tensor([0, 1]))
+
+
+def test_labels_are_checked_once_at_load() -> None:
+    data = lt.data.load_dataset("synthetic")
+    data.train_targets[0] = 99
+    with pytest.raises(ValueError, match="label 99"):
+        engine.Trainer(RunConfig(recipe="short"), data, CPU)
+
+
+def test_compile_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = torch.device("cuda")
+    assert pick_compile("on", CPU, 1)
+    assert not pick_compile("off", gpu, 10**9)
+    assert pick_compile("auto", gpu, 1)
+    assert not pick_compile("auto", CPU, CPU_STEPS_THAT_PAY - 1)
+    monkeypatch.setattr("shutil.which", lambda name: "/usr/bin/g++")
+    assert pick_compile("auto", CPU, CPU_STEPS_THAT_PAY)
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    assert not pick_compile("auto", CPU, CPU_STEPS_THAT_PAY)
+    with pytest.raises(ValueError, match="compile is 'maybe'"):
+        pick_compile("maybe", CPU, 1)
+
+
+def test_precision_follows_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert pick_precision(CPU) == "float32"
+    for capability, precision in (((7, 5), "float16"), ((8, 0), "bfloat16"), ((9, 0), "bfloat16")):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device, c=capability: c)
+        assert pick_precision(torch.device("cuda")) == precision
