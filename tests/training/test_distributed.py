@@ -106,7 +106,8 @@ def test_two_processes_give_the_gradient_of_the_whole_batch(values: dict[str, An
 def test_the_command_runs_under_torchrun_and_only_the_first_process_writes(tmp_path: Path) -> None:
     out = tmp_path / "run"
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    command += ["--master-port", str(free_port()), "-m", "lt_core", "train", "--loss", "ce", "--recipe", "short", "--epochs", "2", "--batch-size", "64"]
+    command += ["--master-port", str(free_port()), "-m", "lt_core", "train", "--loss", "ce", "--recipe", "short"]
+    command += ["--epochs", "2", "--batch-size", "64"]
     done = subprocess.run(
         [*command, "--device", "cpu", "--out", str(out)], capture_output=True, text=True, timeout=180
     )
