@@ -10,7 +10,6 @@ import json
 import os
 import platform
 import subprocess
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,15 +30,15 @@ class RecordError(RuntimeError):
 def write_atomically(path: Path, text: str) -> None:
     """Write ``text`` so that ``path`` holds either the old content or all of the new."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
+        with open(temporary, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
@@ -180,7 +179,7 @@ def accuracy_table(records: Sequence[Mapping[str, Any]], which: str = "last") ->
 
     check_choice("which", which, ("last", "best_on_test"))
     common = {
-        tuple(str(r["config"][k]) for k in ("dataset", "imbalance_factor", "recipe", "epochs", "backbone"))
+        (float(r["config"]["imbalance_factor"]), *(r["config"][k] for k in ("dataset", "recipe", "epochs", "backbone")))
         for r in records
     }
     if len(common) > 1:

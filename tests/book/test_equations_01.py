@@ -1,0 +1,171 @@
+"""The displayed equations of chapter 01, each evaluated on both sides by independent means."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+import lt_core as lt
+
+Check = Callable[..., None]
+C = 6
+
+
+def random_predictions(generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Predictions and labels (400,) of C classes that are unequally frequent and unequally easy."""
+    targets = torch.multinomial(torch.arange(1.0, C + 1), 400, replacement=True, generator=generator)
+    wrong = torch.randint(C, (400,), generator=generator)
+    correct = torch.rand(400, generator=generator) < (targets + 1) / (C + 2)
+    return torch.where(correct, targets, wrong), targets
+
+
+def random_world(generator: torch.Generator, points: int = 7) -> tuple[Tensor, Tensor, list[int]]:
+    """Test frequencies q (C,), p(x | k) as (C, points) and some classifier h, a class a point."""
+    q = torch.rand(C, dtype=torch.float64, generator=generator)
+    p = torch.rand(C, points, dtype=torch.float64, generator=generator)
+    h = torch.randint(C, (points,), generator=generator).tolist()
+    return q / q.sum(), p / p.sum(1, keepdim=True), h
+
+
+def normal_density(x: Tensor) -> Tensor:
+    return torch.exp(-0.5 * x**2) / math.sqrt(2 * math.pi)
+
+
+def test_01_odds(assert_equation: Check, generator: torch.Generator) -> None:
+    pi, p, _ = random_world(generator)
+    joint = pi[:, None] * p
+    posterior = joint / joint.sum(0)
+    left = torch.log(posterior[0] / posterior[1])
+    likelihood, prior = torch.log(p[0] / p[1]), torch.log(pi[0] / pi[1])
+    assert_equation(left, likelihood + prior, wrong=[likelihood - prior, prior - likelihood])
+
+
+def test_01_boundary(assert_equation: Check, generator: torch.Generator) -> None:
+    draws = torch.rand(20, 2, dtype=torch.float64, generator=generator)
+    distance, odds = 1 + 4 * draws[:, 0], torch.exp(8 * draws[:, 1] - 4)
+    low, high = torch.full_like(odds, -50.0), torch.full_like(odds, 50.0)
+    for _ in range(200):  # bisection for the point where the two weighted log densities are equal
+        middle = (low + high) / 2
+        first_wins = odds.log() - middle**2 / 2 > -((middle - distance) ** 2) / 2
+        low, high = torch.where(first_wins, middle, low), torch.where(first_wins, high, middle)
+    shift = torch.log(odds) / distance
+    wrong = [distance / 2 - shift, distance / 2 + torch.log(odds) * distance, shift - distance / 2]
+    assert_equation((low + high) / 2, distance / 2 + shift, wrong=wrong)
+
+
+def test_01_risk(assert_equation: Check, generator: torch.Generator) -> None:
+    q, p, h = random_world(generator)
+    points = range(len(h))
+    left = sum(q[k] * sum(p[k, x] for x in points if h[x] != k) for k in range(C))
+    kept = sum(q[h[x]] * p[h[x], x] for x in points)
+    assert_equation(left, 1 - kept, wrong=[1 + kept, kept])
+    # The theorem that rests on it: of all classifiers on four points, the weighted maximum has the smallest risk.
+    joint = q[:, None] * p[:, :4]
+    every = torch.cartesian_prod(*[torch.arange(C)] * 4)
+    risks = 1 - joint[every, torch.arange(4)].sum(1)
+    assert every[risks.argmin()].tolist() == joint.argmax(0).tolist() != p[:, :4].argmax(0).tolist()
+
+
+@pytest.mark.parametrize("factor", [1, 2, 10, 37, 50, 100, 200, 500])
+@pytest.mark.parametrize(("classes", "n_max"), [(100, 500), (10, 5000)])
+def test_01_profile(assert_equation: Check, factor: int, classes: int, n_max: int) -> None:
+    # In whole numbers: n_c is the largest n with n^(C-1) IF^c <= n_max^(C-1).
+    exact = []
+    for c in range(classes):
+        n = n_max
+        while n ** (classes - 1) * factor**c > n_max ** (classes - 1):
+            n -= 1
+        exact.append(float(n))
+    counts = torch.tensor(lt.data.class_counts(classes, n_max, factor), dtype=torch.float64)
+    flipped = torch.tensor([n_max * factor ** (c / (classes - 1)) for c in range(classes)], dtype=torch.float64)
+    assert_equation(torch.tensor(exact), counts, wrong=[flipped.floor()] if factor > 1 else [])
+
+
+def test_01_recall(assert_equation: Check, generator: torch.Generator) -> None:
+    predictions, targets = random_predictions(generator)
+    pairs = list(zip(predictions.tolist(), targets.tolist(), strict=True))
+    right = [sum(p == k == y for p, y in pairs) / sum(y == k for _, y in pairs) for k in range(C)]
+    precision = [sum(p == k == y for p, y in pairs) / sum(p == k for p, _ in pairs) for k in range(C)]
+    left = lt.metrics.per_class_accuracy(predictions, targets, C)
+    assert_equation(left, torch.tensor(right, dtype=torch.float64), wrong=[torch.tensor(precision), 1 - left])
+
+
+def test_01_balanced(assert_equation: Check, generator: torch.Generator) -> None:
+    predictions, targets = random_predictions(generator)
+    wrong_share = [
+        sum(p != y for p, y in zip(predictions.tolist(), targets.tolist(), strict=True) if y == k)
+        / targets.tolist().count(k)
+        for k in range(C)
+    ]
+    recall = [1 - share for share in wrong_share]
+    plain_error = (predictions != targets).double().mean()
+    right = 1 - sum(recall) / C
+    assert_equation(
+        lt.metrics.balanced_error(predictions, targets, C), right, wrong=[1 + sum(recall) / C, 1 - right, plain_error]
+    )
+
+
+def test_01_shot(assert_equation: Check, generator: torch.Generator) -> None:
+    predictions, targets = random_predictions(generator)
+    counts = [500, 101, 100, 20, 19, 5]  # both borders
+    recall = [float((predictions[targets == k] == k).double().mean()) for k in range(C)]
+    members = {"many": [0, 1], "medium": [2, 3], "few": [4, 5]}
+    groups = lt.metrics.shot_accuracy(predictions, targets, counts)
+    for name, classes in members.items():
+        right = sum(recall[k] for k in classes) / len(classes)
+        inside = torch.isin(targets, torch.tensor(classes))
+        by_image = (predictions[inside] == targets[inside]).double().mean()
+        others = [sum(recall[k] for k in m) / len(m) for other, m in members.items() if other != name]
+        assert_equation(groups[name], right, wrong=[by_image, *others])
+
+
+def test_01_weighted(assert_equation: Check, generator: torch.Generator) -> None:
+    predictions, targets = random_predictions(generator)
+    recall = lt.metrics.per_class_accuracy(predictions, targets, C)
+    share = torch.bincount(targets, minlength=C).double() / len(targets)
+    left = sum(p == y for p, y in zip(predictions.tolist(), targets.tolist(), strict=True)) / len(targets)
+    assert_equation(left, (share * recall).sum(), wrong=[recall.mean(), 1 - (share * recall).sum()])
+
+
+@pytest.mark.parametrize("accuracy", [0.05, 0.35, 0.5, 0.9])
+def test_01_binomial(assert_equation: Check, accuracy: float) -> None:
+    size = 100
+    pmf = [math.comb(size, c) * accuracy**c * (1 - accuracy) ** (size - c) for c in range(size + 1)]
+    shares = [c / size for c in range(size + 1)]
+    mean = math.fsum(w * s for w, s in zip(pmf, shares, strict=True))
+    left = math.sqrt(math.fsum(w * (s - mean) ** 2 for w, s in zip(pmf, shares, strict=True)))
+    right = math.sqrt(accuracy * (1 - accuracy) / size)
+    wrong = [math.sqrt(accuracy * (1 + accuracy) / size), right**2, right * math.sqrt(size)]
+    assert_equation(left, right, wrong=wrong)
+
+
+def test_01_paired(assert_equation: Check, generator: torch.Generator) -> None:
+    shared = torch.randn(500, dtype=torch.float64, generator=generator)
+    first, second = (shared + torch.randn(500, dtype=torch.float64, generator=generator) for _ in range(2))
+    pair = torch.cov(torch.stack([first, second]))
+    left = ((first - second) - (first - second).mean()).square().sum() / 499
+    parts = pair[0, 0], pair[1, 1], 2 * pair[0, 1]
+    wrong = [parts[0] + parts[1] + parts[2], parts[0] - parts[1] - parts[2], parts[0] + parts[1]]
+    assert_equation(left, parts[0] + parts[1] - parts[2], wrong=wrong)
+
+
+@pytest.mark.parametrize("epochs", [2, 3, 8, 40, 200])
+def test_01_maximum(assert_equation: Check, epochs: int) -> None:
+    sigma = 0.7
+    # The mean of any variable is the area above its distribution function right of 0, less the area below it left of 0.
+    half = torch.linspace(0, 12, 24_001, dtype=torch.float64)
+    right_of_zero = torch.trapezoid(1 - torch.special.ndtr(half) ** epochs, sigma * half)
+    left_of_zero = torch.trapezoid(torch.special.ndtr(-half) ** epochs, sigma * half)
+    left = right_of_zero - left_of_zero
+    x = torch.linspace(-12, 12, 48_001, dtype=torch.float64)
+    below = torch.special.ndtr(x)
+    right = sigma * torch.trapezoid(x * epochs * normal_density(x) * below ** (epochs - 1), x)
+    smallest = sigma * torch.trapezoid(x * epochs * normal_density(x) * (1 - below) ** (epochs - 1), x)
+    assert_equation(left, right, wrong=[smallest, right / sigma, right / epochs], tolerance=1e-6)
+    closed = {2: sigma / math.sqrt(math.pi), 3: 1.5 * sigma / math.sqrt(math.pi)}
+    assert left == pytest.approx(closed.get(epochs, float(left)), abs=1e-6)
+    assert right <= sigma * math.sqrt(2 * math.log(epochs))  # the bound in the text
