@@ -1,8 +1,8 @@
 r"""Twelve shapes and textures drawn by arithmetic: a long-tailed data set with no download.
 
 The set is made to show that rarity and difficulty are two things: the two most frequent classes, *square* and
-*diamond*, are confused until a network has trained for a while (one is the other turned by 45 degrees, and both are turned at random), while
-some rare ones can be told at a glance. Used from chapter 1 on.
+*diamond*, are confused until a network has trained for a while (one is the other turned by 45 degrees, and both are
+turned at random), while some rare ones can be told at a glance. Used from chapter 1 on.
 
 Pixels are computed from uniform draws with sums, products, quotients and square roots only. Those are rounded
 the same way on every processor, which sines and powers are not, so the images are identical everywhere.
