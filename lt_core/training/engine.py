@@ -78,6 +78,11 @@ def build(config: RunConfig, data: LongTailedData) -> tuple[nn.Module, Any]:
     return model, build_loss(config.loss, data.class_counts, **options)
 
 
+def inference_scale(config: RunConfig, loss: Any) -> float:
+    """What turns the network's outputs into logits: the scale of a loss on cosines, else 1."""
+    return float(loss.scale) if config.loss in COSINE_LOSSES else 1.0
+
+
 @torch.no_grad()
 def predict(model: nn.Module, images: Tensor, scale: float, device: torch.device) -> Tensor:
     """Inference logits (N, C), float32 on the CPU: the network's outputs times ``scale``."""
@@ -145,7 +150,7 @@ class Trainer:
         check_targets(data.train_targets, len(data.train_images), data.num_classes)  # once; the steps do not
         self.model = model.to(device).to(memory_format=torch.channels_last)
         self.loss: Any = loss.to(device)  # some losses have `factors` or `log_theta`, most have neither
-        self.scale = float(loss.scale) if config.loss in COSINE_LOSSES else 1.0
+        self.scale = inference_scale(config, loss)
         self.images = data.train_images.to(device)
         self.targets = data.train_targets.to(device)
         self.precision = pick_precision(device)
@@ -322,11 +327,8 @@ def prepare_folder(folder: Path, config: RunConfig, resume: bool) -> dict[str, A
     if not holds_run:
         return None
     saved = load_checkpoint(folder)
-    now = config.to_dict()
-    different = [key for key in now if saved["config"].get(key) != now[key]]
-    if different:
-        pairs = ", ".join(f"{key} {saved['config'].get(key)!r} there, {now[key]!r} here" for key in different)
-        raise CheckpointError(f"{folder / LAST} is of another configuration: {pairs}")
+    if difference := config.difference(saved["config"]):
+        raise CheckpointError(f"{folder / LAST} is of another configuration: {difference}")
     return saved
 
 
@@ -450,7 +452,7 @@ def evaluate(
     data = load_dataset(config.dataset, data_root, config.imbalance_factor, config.subset_seed, config.class_order)
     model, loss = build(config, data)
     model.load_state_dict(saved["model"])
-    scale = float(loss.scale) if config.loss in COSINE_LOSSES else 1.0
+    scale = inference_scale(config, loss)
     model = model.to(place).to(memory_format=torch.channels_last)
     logits = predict(model, data.test_images, scale, place)
     if method is None:

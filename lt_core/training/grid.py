@@ -78,15 +78,13 @@ class Run:
             if not any((self.folder / name).exists() for name in (LAST, PREVIOUS)):
                 self.fail(f"{error}, and there is no checkpoint to make it anew; move {self.folder} away")
             return
-        here = self.config.to_dict()
         try:
             there = RunConfig.from_dict(record["config"]).to_dict()
         except (ValueError, TypeError) as error:
             self.fail(f"{path} has no configuration of ours: {error}; move {self.folder} away")
             return
-        if different := [key for key in here if there[key] != here[key]]:
-            pairs = ", ".join(f"{key} {there[key]!r} there, {here[key]!r} here" for key in different)
-            self.fail(f"{path} is of another configuration: {pairs}; move {self.folder} away")
+        if difference := self.config.difference(there):
+            self.fail(f"{path} is of another configuration: {difference}; move {self.folder} away")
             return
         self.state, self.epoch = "finished", self.epochs
         self.top1 = record["final"]["last"]["top1"]

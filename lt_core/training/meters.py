@@ -27,7 +27,7 @@ class LossMeter:
     """Mean training loss and accuracy of an epoch."""
 
     def __init__(self, device: torch.device) -> None:
-        self.loss = torch.zeros((), dtype=torch.float64 if device.type != "mps" else torch.float32, device=device)
+        self.loss = torch.zeros((), dtype=torch.float64, device=device)
         self.correct = torch.zeros((), dtype=torch.int64, device=device)
         self.seen = torch.zeros((), dtype=torch.int64, device=device)
 

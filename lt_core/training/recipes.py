@@ -176,6 +176,12 @@ class RunConfig:
         values["class_order"] = None if self.class_order is None else list(self.class_order)
         return values
 
+    def difference(self, there: Mapping[str, Any]) -> str:
+        """What another configuration, as `to_dict` gives it, has otherwise, in words; "" where nothing differs."""
+        here = self.to_dict()
+        different = [key for key in here if there.get(key) != here[key]]
+        return ", ".join(f"{key} {there.get(key)!r} there, {here[key]!r} here" for key in different)
+
     @property
     def run_name(self) -> str:
         """The run's name, such as ``ldam-drw-if100-s0``: another one for every other configuration of the recipe.
