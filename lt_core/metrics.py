@@ -147,6 +147,45 @@ def balanced_error(predictions: Tensor, targets: Tensor, num_classes: int) -> fl
     return 1.0 - per_class_accuracy(predictions, targets, num_classes).nanmean().item()
 
 
+def column_mean_slope(probabilities: Tensor, class_counts: Sequence[int] | Tensor) -> float | None:
+    r"""How far a model's predictions still follow the training counts: 1 wholly, 0 not at all.
+
+    The least-squares slope over the classes of the log of the mean probability on the log of the count:
+
+    .. math::
+        \bar p_j = \frac1N \sum_i p_{ij}, \qquad
+        \mathrm{slope} = \frac{\operatorname{cov}_j(\log \bar p_j, \log n_j)}{\operatorname{var}_j(\log n_j)}
+
+    Args:
+        probabilities: (N, C) floating point in [0, 1], rows summing to 1, over a balanced test set.
+        class_counts: the training set's C counts, at least 1 each.
+
+    Returns:
+        The slope; None where all counts are equal, or where a column is 0 throughout.
+
+    Raises:
+        ValueError: a wrong shape, no samples, values outside [0, 1], rows that do not sum to 1, a bad count.
+        TypeError: probabilities that are not floating point.
+
+    Source:
+        The prior that post-hoc adjustment takes off, read off the predictions; see chapter 12.
+
+    Example:
+        >>> import torch, lt_core as lt
+        >>> round(lt.metrics.column_mean_slope(torch.tensor([[0.9, 0.1]]), [9, 1]), 4)
+        1.0
+    """
+    check_probabilities(probabilities)
+    counts = as_counts(class_counts)
+    if probabilities.shape[1] != len(counts):
+        raise ValueError(f"probabilities has {probabilities.shape[1]} columns; class_counts has {len(counts)} classes")
+    log_mean, log_count = probabilities.double().mean(dim=0).cpu().log(), counts.double().cpu().log()
+    spread = log_count - log_count.mean()
+    if not bool(torch.isfinite(log_mean).all()) or not bool(spread.any()):
+        return None
+    return float(spread @ log_mean / (spread @ spread))
+
+
 def expected_calibration_error(probabilities: Tensor, targets: Tensor, bins: int = 15) -> float:
     r"""Mean gap between confidence and accuracy, over bins of equal width in the confidence.
 

@@ -6,16 +6,19 @@ another version is an error.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import platform
 import subprocess
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
+    from torch import Tensor
 
 SCHEMA = 1
 MAX_BYTES = 16 * 1024
@@ -27,13 +30,13 @@ class RecordError(RuntimeError):
     """A record that is missing, unreadable, too large or of another schema."""
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write ``text`` so that ``path`` holds either the old content or all of the new."""
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write ``content`` (text in UTF-8) so that ``path`` holds either the old content or all of the new."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(text)
+        with open(temporary, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -84,6 +87,68 @@ def save(record: Mapping[str, Any], path: str | Path) -> None:
     if len(text.encode()) > MAX_BYTES:
         raise RecordError(f"the record has {len(text.encode())} bytes; at most {MAX_BYTES} are allowed")
     write_atomically(Path(path), text)
+
+
+PROBABILITIES, PUSHES = "probabilities.npz", "pushes.npz"
+LOG_STEP = 0.08  # nats
+
+
+def save_probabilities(log_probabilities: Tensor, folder: str | Path) -> None:
+    """Write log-probabilities (N, C) to ``folder/probabilities.npz`` in steps of 0.08 nats, one byte each.
+
+    What is below -20.4 nats (1.4e-9) is written as that.
+    """
+    steps = (-log_probabilities.double() / LOG_STEP).round().clamp(0, 255)
+    _save_arrays(Path(folder) / PROBABILITIES, steps=steps.byte().cpu().numpy())
+
+
+def load_probabilities(folder: str | Path) -> Tensor:
+    """Test probabilities (N, C), float64, that lie beside a record; the rows are renormalised after the rounding.
+
+    Raises:
+        RecordError: the file is missing or cannot be read.
+    """
+    import torch
+
+    steps = torch.from_numpy(_load_arrays(Path(folder) / PROBABILITIES)["steps"])
+    return (-LOG_STEP * steps.double()).softmax(1)
+
+
+def save_pushes(first: Tensor, last: Tensor, folder: str | Path) -> None:
+    """Write the pushes (C, C) of a run's first and last epoch to ``folder/pushes.npz``, in half precision."""
+    _save_arrays(Path(folder) / PUSHES, first=first.half().cpu().numpy(), last=last.half().cpu().numpy())
+
+
+def load_pushes(folder: str | Path) -> dict[str, Tensor]:
+    """Pushes of the ``"first"`` and the ``"last"`` epoch, each (C, C) float64; see `lt_core.training.meters.PushMeter`.
+
+    Raises:
+        RecordError: the file is missing or cannot be read.
+    """
+    import torch
+
+    arrays = _load_arrays(Path(folder) / PUSHES)
+    return {name: torch.from_numpy(arrays[name]).double() for name in ("first", "last")}
+
+
+def _save_arrays(path: Path, **arrays: Any) -> None:
+    import numpy
+
+    buffer = io.BytesIO()
+    numpy.savez_compressed(buffer, **arrays)
+    write_atomically(path, buffer.getvalue())
+
+
+def _load_arrays(path: Path) -> Any:
+    import numpy
+
+    try:
+        with numpy.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except FileNotFoundError:
+        raise RecordError(f"there is no file {path}") from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise RecordError(f"{path} cannot be read: {error}") from None
 
 
 def load(path: str | Path) -> dict[str, Any]:

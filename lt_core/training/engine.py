@@ -20,13 +20,14 @@ from lt_core.models import BACKBONES
 from lt_core.seeding import set_seed
 from lt_core.training import distributed
 from lt_core.training.checkpoint import LAST, PREVIOUS, CheckpointError, load_checkpoint, save_checkpoint
-from lt_core.training.meters import FactorMeter, LossMeter, PushMeter, group_means
-from lt_core.training.recipes import COSINE_SCALE, RECIPES, Recipe, RunConfig
+from lt_core.training.meters import FactorMeter, LossMeter, PushMeter, group_means, loss_gradients
+from lt_core.training.recipes import COSINE_SCALE, Recipe, RunConfig
 from lt_core.training.step import TrainStep, pick_compile, pick_precision
 from lt_core.validation import check_choice, check_targets, check_whole, trusted_values
 
 EVALUATION_BATCH = 2000
 DRW_BETA = 0.9999
+SWEEP = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)  # strengths tau of the two post-hoc methods in a record
 COLUMNS = ("epoch", "lr", "train_loss", "test_loss", "train_top1", "top1", *records.GROUPS)
 
 
@@ -105,25 +106,59 @@ def accuracies(predictions: Tensor, targets: Tensor, class_counts: Sequence[int]
 
 
 def summarise(scores: Tensor, targets: Tensor, class_counts: Sequence[int], normalised: bool = True) -> dict[str, Any]:
-    """What a record keeps of one evaluation: accuracies, balanced error, ECE (percent) and per-class accuracy.
+    """What a record keeps of one evaluation.
 
-    ``scores`` are probabilities (N, C), or any scores with ``normalised=False``, which have no calibration error.
+    Accuracies, balanced error and ECE in percent, the slope of `lt_core.metrics.column_mean_slope`, and per-class
+    accuracy. ``scores`` are probabilities (N, C); with ``normalised=False`` scores that are at least 0, whose rows are
+    divided by their sums for ECE and slope.
     """
     predictions = scores.argmax(1)
     per_class = metrics.per_class_accuracy(predictions, targets, len(class_counts))
-    ece = metrics.expected_calibration_error(scores, targets) if normalised else None
+    if not normalised:
+        scores = scores / scores.sum(1, keepdim=True)
+    ece, slope = metrics.expected_calibration_error(scores, targets), metrics.column_mean_slope(scores, class_counts)
     return {
         **accuracies(predictions, targets, class_counts),
         "balanced_error": 100.0 * metrics.balanced_error(predictions, targets, len(class_counts)),
-        "ece": None if ece is None else 100.0 * ece,
+        "ece": 100.0 * ece,
+        "column_slope": slope,
         "per_class": [round(100.0 * a, 1) for a in per_class.tolist()],
+    }
+
+
+def rebalance(logits: Tensor, tau: float = 1.0) -> Tensor:
+    """Re-balanced scores; in float64, where no column of probabilities is rounded to zero."""
+    return posthoc.rebalance_predictions(logits.double().softmax(1), tau)
+
+
+def posthoc_sweep(logits: Tensor, targets: Tensor, class_counts: Sequence[int]) -> dict[str, list[float]]:
+    """Top-1 accuracy (percent) after prior adjustment and after re-balancing, over strengths tau."""
+
+    def top1(scores: Tensor) -> float:
+        return 100.0 * (scores.argmax(1) == targets).double().mean().item()
+
+    return {
+        "tau": list(SWEEP),
+        "adjust": [top1(posthoc.adjust_logits(logits, class_counts, tau)) for tau in SWEEP],
+        "rebalance": [top1(rebalance(logits, tau)) for tau in SWEEP],
+    }
+
+
+def target_quantiles(probabilities: Tensor, targets: Tensor, class_counts: Sequence[int]) -> dict[str, Any]:
+    """Quantiles 0, 0.05, ..., 1 of the target's probability over the test images of each group (ALA's Figure 3)."""
+    own = probabilities.double().gather(1, targets[:, None]).squeeze(1)
+    masks, levels = metrics.shot_groups(class_counts), torch.linspace(0, 1, 21, dtype=torch.float64)
+    inside = {group: own[masks[group][targets]] for group in records.GROUPS}
+    return {
+        group: [round(q, 3) for q in values.quantile(levels).tolist()] if len(values) else None
+        for group, values in inside.items()
     }
 
 
 def posthoc_results(logits: Tensor, targets: Tensor, class_counts: Sequence[int], tau: float = 1.0) -> dict[str, Any]:
     """The summary after prior adjustment and after re-balancing (which looks at all test predictions at once)."""
     adjusted = posthoc.adjust_logits(logits, class_counts, tau).softmax(1)
-    rebalanced = posthoc.rebalance_predictions(logits.softmax(1), tau)
+    rebalanced = rebalance(logits, tau)
     return {
         "adjust": {"tau": tau, **summarise(adjusted, targets, class_counts)},
         "rebalance": {"tau": tau, **summarise(rebalanced, targets, class_counts, normalised=False)},
@@ -136,7 +171,7 @@ class Trainer:
     def __init__(self, config: RunConfig, data: LongTailedData, device: torch.device, compiled: bool = False) -> None:
         set_seed(config.seed)
         self.config, self.data, self.device, self.compiled = config, data, device, compiled
-        self.recipe: Recipe = RECIPES[config.recipe]
+        self.recipe: Recipe = config.ingredients()
         self.epochs, self.batch_size = int(config.epochs or 0), int(config.batch_size or 0)
         processes = distributed.world()
         if self.batch_size % processes:
@@ -157,6 +192,7 @@ class Trainer:
         self.step = TrainStep(self.model, self.loss, self.recipe, device, self.precision, compiled)
         self.history: list[dict[str, Any]] = []
         self.best: dict[str, Any] = {"top1": -1.0}
+        self.best_rebalanced: dict[str, Any] = {"top1": -1.0}
         self.seconds = {"whole": 0.0, "augment": 0.0, "train": 0.0}
 
     @property
@@ -173,6 +209,7 @@ class Trainer:
             "step": self.step.state_dict(),
             "history": self.history,
             "best": self.best,
+            "best_rebalanced": self.best_rebalanced,
             "seconds": self.seconds,
             "rng": torch.get_rng_state(),
             "cuda_rng": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
@@ -185,6 +222,7 @@ class Trainer:
         self.loss.load_state_dict(state["loss"])
         self.step.load_state_dict(state["step"])
         self.history, self.best, self.seconds = state["history"], state["best"], state["seconds"]
+        self.best_rebalanced = state["best_rebalanced"]
         torch.set_rng_state(state["rng"])
         if self.device.type == "cuda" and state["cuda_rng"]:
             torch.cuda.set_rng_state_all(state["cuda_rng"])
@@ -205,7 +243,9 @@ class Trainer:
 
         meter = LossMeter(self.device)
         factors = FactorMeter(len(counts), self.device) if hasattr(self.loss, "factors") else None
-        pushes = PushMeter(len(counts), self.device) if config.loss == "ce" else None
+        # Under cross-entropy the pushes are followed over all epochs, under the other losses at both ends of the run.
+        measured = config.loss == "ce" or epoch in (0, self.epochs - 1)
+        pushes = PushMeter(len(counts), self.device) if measured else None
         self.model.train()
         self.loss.train()
         rank, processes = distributed.rank(), distributed.world()
@@ -213,13 +253,14 @@ class Trainer:
             whole = order[first : first + self.batch_size]
             index = whole[rank::processes]
             targets = self.targets[index]
+            buffers = dict(self.loss.named_buffers())
             loss, outputs = self.step(images[index], targets, self.targets[whole])
             meter.update(loss, outputs, targets)
             with trusted_values():
                 if factors is not None:
                     factors.update(self.loss.factors(outputs, targets), targets)
                 if pushes is not None:
-                    pushes.update(outputs, targets)
+                    pushes.update(loss_gradients(self.loss, outputs, targets, buffers) / self.scale, targets)
             if bar is not None:
                 bar.update(len(whole))
         for reduced in (meter, factors, pushes):
@@ -242,9 +283,12 @@ class Trainer:
         if pushes is not None:
             row["row_ratio"] = group_means(pushes.row_ratio(), torch.ones(len(counts)), counts)
             row["flow"] = pushes.group_flow(counts)
+            row["row_ratio_per_class"] = pushes.row_ratio().tolist()
+            row["pushes"] = pushes.pushes.cpu()
         if factors is not None:
             row["adjustment"] = {k: group_means(v, image_counts, counts) for k, v in factors.class_means().items()}
-            row["per_class"] = {k: v.tolist() for k, v in factors.class_means().items()}
+            # QF is left out: the counts give it.
+            row["per_class"] = {k: v.tolist() for k, v in factors.class_means().items() if k != "QF"}
         if hasattr(self.loss, "log_theta"):
             log_theta = self.loss.log_theta()
             row["adjustment"] = {"log_theta": group_means(log_theta, torch.ones(len(counts)), counts)}
@@ -270,13 +314,21 @@ class Trainer:
         row["test_loss"] = F.cross_entropy(logits, targets).item()
         row |= accuracies(logits.argmax(1), targets, counts)
         for earlier in self.history[1:]:  # of these, the record keeps the first and the last epoch's only
-            earlier.pop("flow", None)
-            earlier.pop("per_class", None)
+            for name in ("flow", "per_class", "row_ratio_per_class", "pushes"):
+                earlier.pop(name, None)
         self.history.append(row)
         if row["top1"] > self.best["top1"]:
             self.best = {"epoch": self.epoch, **summarise(logits.softmax(1), targets, counts)}
+        rebalanced = accuracies(rebalance(logits).argmax(1), targets, counts)
+        if rebalanced["top1"] > self.best_rebalanced["top1"]:
+            self.best_rebalanced = {"epoch": self.epoch, **rebalanced}
         self.seconds["whole"] += time.perf_counter() - start
         return row
+
+    def save_arrays(self, folder: Path) -> None:
+        """``probabilities.npz`` and ``pushes.npz``: what is too large for the record. See `lt_core.records`."""
+        records.save_probabilities(self.test_logits().log_softmax(1), folder)
+        records.save_pushes(self.history[0]["pushes"], self.history[-1]["pushes"], folder)
 
     def record(self) -> dict[str, Any]:
         """The record of a finished run."""
@@ -299,14 +351,18 @@ class Trainer:
                 "last": {"epoch": self.epochs, **summarise(logits.softmax(1), targets, counts)},
                 "best_on_test": self.best,
             },
-            "posthoc": posthoc_results(logits, targets, counts),
+            "posthoc": posthoc_results(logits, targets, counts)
+            | {"rebalance_best_on_test": self.best_rebalanced, "sweep": posthoc_sweep(logits, targets, counts)},
+            "target_probability": target_quantiles(logits.softmax(1), targets, counts),
             "epochs": [{key: row[key] for key in COLUMNS} for row in kept],
             "adjustment": [{"epoch": row["epoch"], **row["adjustment"]} for row in kept if "adjustment" in row],
         }
         if "per_class" in last_row:
             record["adjustment_per_class"] = last_row["per_class"]
         if "row_ratio" in last_row:
-            record["row_ratio"] = [{"epoch": row["epoch"], "groups": row["row_ratio"]} for row in kept]
+            measured = [row for row in kept if "row_ratio" in row]
+            record["row_ratio"] = [{"epoch": row["epoch"], "groups": row["row_ratio"]} for row in measured]
+            record["row_ratio_per_class"] = [round(ratio, 3) for ratio in last_row["row_ratio_per_class"]]
             record["flow"] = {"first": history[0]["flow"], "last": last_row["flow"]}
         return record
 
@@ -347,7 +403,8 @@ def train(
 
     Args:
         config: what to run.
-        out: run directory; gets ``record.json``, ``history.csv`` and the checkpoints. None writes nothing.
+        out: run directory; gets ``record.json``, ``history.csv``, the test set's probabilities, the pushes between
+            classes and the checkpoints. None writes nothing.
         data_root: where the data lies; default ``LT_DATA_ROOT``. Not used by "synthetic".
         device: "auto", "cpu" or "cuda".
         progress: show a progress bar on stderr.
@@ -388,6 +445,7 @@ def train(
         record = trainer.record()
         if folder is not None and distributed.rank() == 0:
             records.save(record, folder / "record.json")
+            trainer.save_arrays(folder)
         distributed.barrier()
     return record
 

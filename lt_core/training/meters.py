@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.func import functional_call
 
 from lt_core.metrics import shot_groups
 from lt_core.records import GROUPS
@@ -70,20 +72,34 @@ class FactorMeter:
         return {name: total / self.count.clamp(min=1) for name, total in self.sums.items()}
 
 
-class PushMeter:
-    r"""Who pushes whom: ``pushes[k, j]`` sums :math:`p_j - 1[j = k]` over the images of class k (chapter 02).
+def loss_gradients(loss: Any, outputs: Tensor, targets: Tensor, buffers: Mapping[str, Tensor]) -> Tensor:
+    """What every sample pushes on the network's outputs: the gradient (N, C) of its loss, weight included.
 
-    These are the gradients of softmax cross-entropy on the logits. The diagonal holds what each classifier row gets
+    The loss is evaluated once more, outside the step, in eval mode and with the ``buffers`` it had before the step (a
+    loss that accumulates has moved on since), so nothing of the run changes.
+    """
+    outputs = outputs.detach().requires_grad_()
+    reduction, loss.reduction = loss.reduction, "sum"
+    loss.eval()
+    with torch.enable_grad():
+        (gradient,) = torch.autograd.grad(functional_call(loss, dict(buffers), (outputs, targets)), outputs)
+    loss.train()
+    loss.reduction = reduction
+    return gradient
+
+
+class PushMeter:
+    r"""Who pushes whom: ``pushes[k, j]`` sums the gradients on output j over the images of class k (chapter 02).
+
+    For softmax cross-entropy these are :math:`p_j - 1[j = k]`. The diagonal holds what each classifier row gets
     from its own images (negative: the logit is pushed up), column j off the diagonal what others do to row j.
     """
 
     def __init__(self, num_classes: int, device: torch.device) -> None:
         self.pushes = torch.zeros(num_classes, num_classes, dtype=torch.float32, device=device)
 
-    def update(self, logits: Tensor, targets: Tensor) -> None:
-        gradient = logits.detach().float().softmax(1)
-        gradient[torch.arange(len(targets), device=targets.device), targets] -= 1
-        self.pushes.index_add_(0, targets, gradient)
+    def update(self, gradients: Tensor, targets: Tensor) -> None:
+        self.pushes.index_add_(0, targets, gradients.to(self.pushes.dtype))
 
     def reduce(self) -> None:
         """Sum over the processes of a distributed run."""
@@ -91,8 +107,8 @@ class PushMeter:
 
     def row_ratio(self) -> Tensor:
         """Positive over negative push on each classifier row, (C,)."""
-        positive = -self.pushes.diagonal()
-        return positive / (self.pushes.sum(0) + positive).clamp(min=1e-12)
+        negative = self.pushes.clone().fill_diagonal_(0).sum(0)
+        return -self.pushes.diagonal() / negative.clamp(min=1e-12)
 
     def group_flow(self, class_counts: Sequence[int]) -> list[list[float]]:
         """Negative pushes only, summed over groups: entry [a][b] is from images of group a onto rows of group b."""

@@ -10,14 +10,16 @@ import math
 import re
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from lt_core.data import DATASETS
+from lt_core.data.augment import AUGMENTATIONS
 from lt_core.losses import COSINE_LOSSES, LOSS_NAMES
 from lt_core.models import BACKBONES, CLASSIFIERS
 from lt_core.validation import check_choice, check_number, check_whole
 
+SCHEDULES = {"step": 0.025, "cosine": 0.01}  # with the fraction of the epochs that warm up, as in `plain` and `strong`
 COSINE_SCALE = 30.0  # for a cosine classifier under a loss that does not scale by itself
 
 
@@ -102,6 +104,9 @@ class RunConfig:
         drw: deferred re-weighting: class-balanced weights (beta 0.9999) in the last fifth of the epochs.
         recipe: "plain", "strong" or "short".
         imbalance_factor: largest count over smallest, at least 1.
+        augmentation: "none", "crop_flip" or "autoaugment" (with crop, flip and Cutout).
+        schedule: "step" or "cosine", each with its recipe's warm-up.
+        learning_rate, weight_decay: positive; at least 0.
         backbone: "resnet32" or "resnet8".
         classifier: "linear" or "cosine"; a loss on cosines needs "cosine".
         epochs, batch_size: positive whole numbers.
@@ -123,6 +128,10 @@ class RunConfig:
     classifier: str | None = None
     epochs: int | None = None
     batch_size: int | None = None
+    augmentation: str | None = None
+    schedule: str | None = None
+    learning_rate: float | None = None
+    weight_decay: float | None = None
     seed: int = 0
     subset_seed: int = 0
     class_order: tuple[int, ...] | None = None
@@ -144,12 +153,20 @@ class RunConfig:
             ("backbone", recipe.backbone),
             ("epochs", recipe.epochs),
             ("batch_size", recipe.batch_size),
+            ("augmentation", recipe.augmentation),
+            ("schedule", recipe.schedule),
+            ("learning_rate", recipe.learning_rate),
+            ("weight_decay", recipe.weight_decay),
             ("classifier", wants),
         ):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
         check_choice("backbone", self.backbone, tuple(BACKBONES))
         check_choice("classifier", self.classifier, CLASSIFIERS)
+        check_choice("augmentation", self.augmentation, AUGMENTATIONS)
+        check_choice("schedule", self.schedule, tuple(SCHEDULES))
+        for name, above in (("learning_rate", True), ("weight_decay", False)):
+            check_number(name, getattr(self, name), low=0.0, open_low=above)
         if self.loss in COSINE_LOSSES and self.classifier != "cosine":
             raise ValueError(f"classifier is {self.classifier!r}; loss {self.loss!r} works on cosines: use 'cosine'")
         for name, low in (("epochs", 1), ("batch_size", 2), ("seed", 0), ("subset_seed", 0)):
@@ -182,11 +199,27 @@ class RunConfig:
         different = [key for key in here if there.get(key) != here[key]]
         return ", ".join(f"{key} {there.get(key)!r} there, {here[key]!r} here" for key in different)
 
+    def ingredients(self) -> Recipe:
+        """The recipe, with what this configuration changes in it."""
+        named = RECIPES[self.recipe]
+        schedule = str(self.schedule)
+        return replace(
+            named,
+            backbone=str(self.backbone),
+            epochs=int(self.epochs or 0),
+            batch_size=int(self.batch_size or 0),
+            augmentation=str(self.augmentation),
+            schedule=schedule,
+            warmup=named.warmup if schedule == named.schedule else SCHEDULES[schedule],
+            learning_rate=float(self.learning_rate or 0.0),
+            weight_decay=float(self.weight_decay or 0.0),
+        )
+
     @property
     def run_name(self) -> str:
         """The run's name, such as ``ldam-drw-if100-s0``: another one for every other configuration of the recipe.
 
-        What is as usual is not named: CIFAR100-LT, and the recipe's own network, epochs and batch size.
+        What is as usual is not named: CIFAR100-LT, and what the recipe itself has.
         """
         recipe = RECIPES[self.recipe]
         parts = [] if self.dataset == "cifar100_lt" else [self.dataset]
@@ -202,6 +235,9 @@ class RunConfig:
             parts.append(f"e{self.epochs}")
         if self.batch_size != recipe.batch_size:
             parts.append(f"b{self.batch_size}")
+        for short, name in (("", "augmentation"), ("lr_", "schedule"), ("lr", "learning_rate"), ("wd", "weight_decay")):
+            if getattr(self, name) != getattr(recipe, name):
+                parts.append(f"{short}{_plain(getattr(self, name))}")
         parts += [f"if{_plain(float(self.imbalance_factor)).removesuffix('.0')}", f"s{self.seed}"]
         if self.subset_seed:
             parts.append(f"subset{self.subset_seed}")

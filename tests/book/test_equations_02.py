@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import lt_core as lt
-from lt_core.training.meters import PushMeter
+from lt_core.training.meters import PushMeter, loss_gradients
 
 Check = Callable[..., None]
 C, N = 5, 40
@@ -135,6 +135,11 @@ def test_02_row_gradient(assert_equation: Check, generator: torch.Generator) -> 
     assert_equation(layer.bias.grad, bias[0], wrong=[bias[1]])
 
 
+def push_gradients(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """What the engine hands to the meter."""
+    return loss_gradients(lt.losses.CrossEntropyLoss(), logits, targets, {})
+
+
 def test_02_push_matrix(assert_equation: Check, generator: torch.Generator) -> None:
     logits, targets = batch(generator)
     right = literal_pushes(logits, targets)
@@ -143,7 +148,7 @@ def test_02_push_matrix(assert_equation: Check, generator: torch.Generator) -> N
     assert_equation(offset_gradients(logits, targets), right, wrong=wrong)
     meter = PushMeter(C, torch.device("cpu"))
     for part in (slice(0, 7), slice(7, N)):
-        meter.update(logits[part], targets[part])
+        meter.update(push_gradients(logits[part], targets[part]), targets[part])
     assert_equation(meter.pushes, right, wrong=wrong, tolerance=1e-5)
 
 
@@ -171,7 +176,7 @@ def test_02_ratio(assert_equation: Check, generator: torch.Generator) -> None:
     wrong = [-pushes.diagonal() / pushes.sum(0), -pushes.diagonal() / (pushes.sum(1) - pushes.diagonal())]
     assert_equation(left, right, wrong=wrong)
     meter = PushMeter(C, torch.device("cpu"))
-    meter.update(logits, targets)
+    meter.update(push_gradients(logits, targets), targets)
     assert_equation(meter.row_ratio(), right, wrong=wrong, tolerance=1e-5)
 
 

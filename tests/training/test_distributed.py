@@ -115,7 +115,8 @@ def test_the_command_runs_under_torchrun_and_only_the_first_process_writes(tmp_p
     assert done.stdout.count("record: ") == 1
     record = records.load(out)
     assert record["environment"]["processes"] == 2
-    assert {p.name for p in out.iterdir()} == {"record.json", "history.csv", "last.pt", "previous.pt"}
+    written = {"record.json", "history.csv", "probabilities.npz", "pushes.npz", "last.pt", "previous.pt"}
+    assert {p.name for p in out.iterdir()} == written
     flow = torch.tensor(record["flow"]["first"])
     assert flow.sum() > 100  # the pushes of both processes' images
 

@@ -14,7 +14,7 @@ import lt_core as lt
 from lt_core import records
 from lt_core.losses import LOSS_NAMES
 from lt_core.training import CheckpointError, RunConfig, TrainingError, engine, evaluate, train
-from lt_core.training.meters import FactorMeter, PushMeter, group_means
+from lt_core.training.meters import FactorMeter, PushMeter, group_means, loss_gradients
 
 
 def config(**values: Any) -> RunConfig:
@@ -54,7 +54,8 @@ def test_the_record_on_disk_is_the_one_returned_up_to_rounding(run: tuple[Path, 
     loaded = records.load(folder)
     assert loaded == json.loads(records.dumps(record))
     assert (folder / "record.json").stat().st_size <= records.MAX_BYTES
-    assert {p.name for p in folder.iterdir()} == {"record.json", "history.csv", "last.pt", "previous.pt"}
+    written = {"record.json", "history.csv", "probabilities.npz", "pushes.npz", "last.pt", "previous.pt"}
+    assert {p.name for p in folder.iterdir()} == written
 
 
 def test_record_holds_what_the_schema_promises(run: tuple[Path, dict[str, Any]]) -> None:
@@ -67,8 +68,15 @@ def test_record_holds_what_the_schema_promises(run: tuple[Path, dict[str, Any]])
     classes = len(last["per_class"])
     assert last["top1"] == pytest.approx(sum(last["per_class"]) / classes, abs=0.06)  # balanced test set
     assert last["balanced_error"] == pytest.approx(100 - last["top1"])
-    assert set(record["posthoc"]) == {"adjust", "rebalance"}
-    assert record["posthoc"]["rebalance"]["ece"] is None
+    posthoc = record["posthoc"]
+    assert set(posthoc) == {"adjust", "rebalance", "rebalance_best_on_test", "sweep"}
+    assert posthoc["rebalance_best_on_test"]["top1"] >= posthoc["rebalance"]["top1"]
+    for method in ("adjust", "rebalance"):
+        assert posthoc["sweep"][method][posthoc["sweep"]["tau"].index(1.0)] == posthoc[method]["top1"]
+        assert 0 <= posthoc[method]["ece"] <= 100
+    assert set(record["target_probability"]) == set(records.GROUPS)
+    assert [row["epoch"] for row in record["row_ratio"]] == [1, 3]
+    assert len(record["row_ratio_per_class"]) == classes
     assert len(record["adjustment"][0]["log_theta"]) == 3
     assert len(record["adjustment_per_class"]["log_theta"]) == classes
     assert {"torch", "commit", "device", "seconds", "images_per_second", "precision"} <= set(record["environment"])
@@ -124,7 +132,7 @@ def test_push_meter_is_autograds_gradient() -> None:
     logits = torch.randn(50, 4, dtype=torch.float64, requires_grad=True)
     targets = torch.arange(50) % 4
     meter = PushMeter(4, torch.device("cpu"))
-    meter.update(logits, targets)
+    meter.update(loss_gradients(lt.losses.CrossEntropyLoss(), logits, targets, {}), targets)
     F.cross_entropy(logits, targets, reduction="sum").backward()
     expected = torch.stack([logits.grad[targets == k].sum(0) for k in range(4)])
     torch.testing.assert_close(meter.pushes.double(), expected, rtol=1e-5, atol=1e-5)
@@ -133,6 +141,48 @@ def test_push_meter_is_autograds_gradient() -> None:
     flow = torch.tensor(meter.group_flow([200, 200, 50, 5]))
     assert flow.sum() == pytest.approx(float(negative.sum()), rel=1e-5)
     assert flow[0, 2] == pytest.approx(float(expected[:2, 3].sum()), rel=1e-5)
+
+
+@pytest.mark.parametrize("loss", LOSS_NAMES)
+def test_pushes_are_the_gradients_of_the_step_and_leave_the_loss_alone(loss: str) -> None:
+    counts, targets = [50, 10, 2], torch.tensor([0, 0, 1, 2])
+    module = lt.losses.build_loss(loss, counts)
+    torch.manual_seed(0)
+    outputs = (2 * torch.rand(4, 3) - 1).requires_grad_()
+    if loss == "gala":
+        module(outputs, targets)  # accumulators that are not zero
+    buffers = dict(module.named_buffers())
+    module.reduction = "sum"
+    (expected,) = torch.autograd.grad(module(outputs, targets), outputs)
+    module.reduction = "mean"
+    after = {name: buffer.clone() for name, buffer in module.named_buffers()}
+    torch.testing.assert_close(loss_gradients(module, outputs, targets, buffers), expected)
+    assert module.training
+    assert module.reduction == "mean"
+    for name, buffer in module.named_buffers():
+        assert torch.equal(buffer, after[name])
+
+
+def test_the_arrays_beside_a_record(run: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    folder, record = run
+    data = lt.data.load_dataset("synthetic")
+    probabilities = records.load_probabilities(folder)
+    assert probabilities.shape == (len(data.test_targets), data.num_classes)
+    torch.testing.assert_close(probabilities.sum(1), torch.ones(len(probabilities), dtype=torch.float64))
+    top1 = 100 * (probabilities.argmax(1) == data.test_targets).double().mean().item()
+    assert top1 == pytest.approx(record["final"]["last"]["top1"], abs=2)  # ties within a step of 0.08 nats
+    pushes = records.load_pushes(folder)
+    assert pushes["first"].shape == pushes["last"].shape == (data.num_classes, data.num_classes)
+    assert (pushes["first"].diagonal() < 0).all()
+    own = torch.log_softmax(torch.randn(50, 7, dtype=torch.float64), 1)
+    records.save_probabilities(own, tmp_path)
+    again = records.load_probabilities(tmp_path).log()
+    assert (again - own).abs().max() < 1.5 * records.LOG_STEP
+    with pytest.raises(records.RecordError, match="there is no file"):
+        records.load_pushes(tmp_path)
+    (tmp_path / records.PUSHES).write_bytes(b"not an archive")
+    with pytest.raises(records.RecordError, match="cannot be read"):
+        records.load_pushes(tmp_path)
 
 
 def test_factor_meter_averages_over_the_images_of_a_class() -> None:

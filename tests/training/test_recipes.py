@@ -79,6 +79,10 @@ def test_run_names_tell_runs_apart() -> None:
         RunConfig(backbone="resnet8"),
         RunConfig(epochs=20),
         RunConfig(batch_size=20),
+        RunConfig(augmentation="none"),
+        RunConfig(schedule="cosine"),
+        RunConfig(learning_rate=0.05),
+        RunConfig(weight_decay=5e-4),
     ]
     names = {config.run_name for config in configs}
     assert len(names) == len(configs)
@@ -93,6 +97,8 @@ def test_run_names_tell_runs_apart() -> None:
         ({"imbalance_factor": 22.5, "recipe": "short", "subset_seed": 1}, "ce-if22.5-s0-subset1"),
         ({"recipe": "strong", "backbone": "resnet32", "epochs": 200, "batch_size": 64}, "ce-if100-s0"),
         ({"recipe": "short", "backbone": "resnet32", "epochs": 5, "batch_size": 64}, "ce-resnet32-e5-b64-if100-s0"),
+        ({"augmentation": "none", "weight_decay": 5e-4, "schedule": "cosine"}, "ce-none-lr_cosine-wd0.0005-if100-s0"),
+        ({"recipe": "strong", "learning_rate": 0.2, "batch_size": 128}, "ce-b128-lr0.2-if100-s0"),
         ({"dataset": "synthetic", "loss_options": {"reduction": "sum"}}, "synthetic-ce-reduction_sum-if100-s0"),
     ],
 )
@@ -119,7 +125,11 @@ def test_run_names_leave_out_what_is_usual(values: dict[str, object], name: str)
         ({"loss_options": [1]}, r"loss_options is \[1\]"),
         ({"class_order": 3}, "class_order is 3"),
         ({"class_order": ["cat"]}, "a label of class_order is 'cat'"),
-        ({"learning_rate": 1}, "configuration key is 'learning_rate'"),
+        ({"rate": 1}, "configuration key is 'rate'"),
+        ({"learning_rate": 0}, "learning_rate is 0"),
+        ({"weight_decay": -1.0}, "weight_decay is -1.0"),
+        ({"schedule": "linear"}, "schedule is 'linear'"),
+        ({"augmentation": "mixup"}, "augmentation is 'mixup'"),
     ],
 )
 def test_bad_configurations_are_named(values: dict[str, object], message: str) -> None:
