@@ -16,6 +16,7 @@ app = typer.Typer(
 )
 DataRoot = Annotated[Path | None, typer.Option("--data-root", help="Folder of the data; default: LT_DATA_ROOT.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Precision = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16: of the forward pass.")]
 
 
 def parse_options(pairs: list[str]) -> dict[str, Any]:
@@ -114,6 +115,7 @@ def train(
     data_root: DataRoot = None,
     device: Device = "auto",
     compile: Annotated[str, typer.Option(help="auto, on or off: torch.compile for the step.")] = "auto",
+    precision: Precision = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out, or start.")] = False,
     checkpoint_every: Annotated[int, typer.Option(help="Epochs between two checkpoints.")] = 1,
     download: Annotated[bool, typer.Option("--download", help="Fetch the data where it is missing.")] = False,
@@ -153,6 +155,7 @@ def train(
         download=download,
         resume=resume,
         compile=compile,
+        precision=precision,
         checkpoint_every=checkpoint_every,
     )
     if not is_first():
@@ -170,13 +173,14 @@ def grid(
     jobs: Annotated[int | None, typer.Option(help="Runs at a time; default: the fastest in a short trial.")] = None,
     data_root: DataRoot = None,
     device: Device = "auto",
+    precision: Precision = "auto",
 ) -> None:
     """Train a grid of configurations and seeds, several at a time. The same command goes on where it was stopped."""
     from lt_core.training.grid import run_grid
     from lt_core.training.progress import status_table
 
     try:
-        runs = run_grid(file, out, jobs, device, data_root)
+        runs = run_grid(file, out, jobs, device, data_root, precision)
     except KeyboardInterrupt:
         typer.echo(f"error: interrupted; {out / 'status.csv'} says how far, and the same command goes on", err=True)
         raise typer.Exit(130) from None

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 LAST, PREVIOUS = "last.pt", "previous.pt"
-KEYS = ("config", "epoch", "model", "loss")
+KEYS = ("config", "epoch", "model", "loss", "precision")
 
 
 class CheckpointError(RuntimeError):

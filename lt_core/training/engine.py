@@ -85,11 +85,10 @@ def inference_scale(config: RunConfig, loss: Any) -> float:
 
 
 @torch.no_grad()
-def predict(model: nn.Module, images: Tensor, scale: float, device: torch.device) -> Tensor:
+def predict(model: nn.Module, images: Tensor, scale: float, device: torch.device, precision: str) -> Tensor:
     """Inference logits (N, C), float32 on the CPU: the network's outputs times ``scale``."""
     model.eval()
     normalize = Normalize().to(device)
-    precision = pick_precision(device)
     batches, size = [], EVALUATION_BATCH[device.type]
     with torch.autocast(device.type, getattr(torch, precision), enabled=precision != "float32"):
         for part in images.split(size):
@@ -168,7 +167,14 @@ def posthoc_results(logits: Tensor, targets: Tensor, class_counts: Sequence[int]
 class Trainer:
     """One run, epoch by epoch; its `state_dict` is what a checkpoint holds."""
 
-    def __init__(self, config: RunConfig, data: LongTailedData, device: torch.device, compiled: bool = False) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        data: LongTailedData,
+        device: torch.device,
+        compiled: bool = False,
+        precision: str = "auto",
+    ) -> None:
         set_seed(config.seed)
         self.config, self.data, self.device, self.compiled = config, data, device, compiled
         self.recipe: Recipe = config.ingredients()
@@ -188,7 +194,7 @@ class Trainer:
         self.scale = inference_scale(config, loss)
         self.images = data.train_images.to(device)
         self.targets = data.train_targets.to(device)
-        self.precision = pick_precision(device)
+        self.precision = pick_precision(device, precision)
         self.step = TrainStep(self.model, self.loss, self.recipe, device, self.precision, compiled)
         self.history: list[dict[str, Any]] = []
         self.best: dict[str, Any] = {"top1": -1.0}
@@ -215,6 +221,7 @@ class Trainer:
             "cuda_rng": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
             "threads": torch.get_num_threads(),
             "compiled": self.compiled,
+            "precision": self.precision,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -303,7 +310,7 @@ class Trainer:
 
     def test_logits(self) -> Tensor:
         """Inference logits of the test set."""
-        return predict(self.model, self.data.test_images, self.scale, self.device)
+        return predict(self.model, self.data.test_images, self.scale, self.device, self.precision)
 
     def run_epoch(self, bar: Any = None) -> dict[str, Any]:
         """Train and test one epoch and add its row to the history."""
@@ -397,6 +404,7 @@ def train(
     download: bool = False,
     resume: bool = False,
     compile: str = "auto",
+    precision: str = "auto",
     checkpoint_every: int = 1,
 ) -> dict[str, Any]:
     """Run one configuration from start to end.
@@ -409,9 +417,11 @@ def train(
         device: "auto", "cpu" or "cuda".
         progress: show a progress bar on stderr.
         download: fetch the data where it is missing.
-        resume: go on from the checkpoint in ``out``, or start where there is none. The number of threads and the
-            compile setting are then the checkpoint's, so that the numbers are those of the uninterrupted run.
+        resume: go on from the checkpoint in ``out``, or start where there is none. The number of threads, the
+            compile setting and the precision are then the checkpoint's, so that the numbers are those of the
+            uninterrupted run.
         compile: "auto", "on" or "off"; see `lt_core.training.step.pick_compile`.
+        precision: "auto", "float32", "bfloat16" or "float16"; see `lt_core.training.step.pick_precision`.
         checkpoint_every: epochs between two checkpoints; the last epoch always gets one.
 
     Returns:
@@ -437,8 +447,8 @@ def train(
             compiled = pick_compile(compile, place, steps)
         else:
             torch.set_num_threads(saved["threads"])
-            compiled = saved["compiled"]
-        trainer = Trainer(config, data, place, compiled)
+            compiled, precision = saved["compiled"], saved["precision"]
+        trainer = Trainer(config, data, place, compiled, precision)
         if saved is not None:
             trainer.load_state_dict(saved)
         run_epochs(trainer, folder, progress and distributed.rank() == 0, checkpoint_every)
@@ -512,7 +522,7 @@ def evaluate(
     model.load_state_dict(saved["model"])
     scale = inference_scale(config, loss)
     model = model.to(place).to(memory_format=torch.channels_last)
-    logits = predict(model, data.test_images, scale, place)
+    logits = predict(model, data.test_images, scale, place, saved["precision"])
     if method is None:
         return summarise(logits.softmax(1), data.test_targets, data.class_counts)
     return posthoc_results(logits, data.test_targets, data.class_counts, tau)[method]

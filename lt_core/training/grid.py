@@ -222,6 +222,7 @@ def run_grid(
     jobs: int | None = None,
     device: str = "auto",
     data_root: str | Path | None = None,
+    precision: str = "auto",
 ) -> list[Run]:
     """Train what is not finished of a grid.
 
@@ -231,6 +232,7 @@ def run_grid(
         jobs: runs at a time; None takes what a trial of about a minute shows to be fastest.
         device: "auto", "cpu" or "cuda"; all runs share it.
         data_root: where the data lies; default ``LT_DATA_ROOT``.
+        precision: as in `lt_core.training.train`, for the runs that start anew.
 
     Returns:
         The runs in the file's order; a run that failed has its error, and the others were trained all the same.
@@ -254,9 +256,11 @@ def run_grid(
             waiting = [run for run in runs if run.state == "waiting"]
             write_status(runs, out / "status.csv")
             if jobs is None:
-                jobs = find_jobs(waiting, place.type, device, root, out / "trial.log", env) if len(waiting) > 1 else 1
+                log = out / "trial.log"
+                jobs = find_jobs(waiting, place.type, device, precision, root, log, env) if len(waiting) > 1 else 1
             env["OMP_NUM_THREADS"] = str(max(1, trial.cores() // jobs))
-            arguments = ["--resume", "--device", device, *([] if root is None else ["--data-root", str(root)])]
+            arguments = ["--resume", "--device", device, "--precision", precision]
+            arguments += [] if root is None else ["--data-root", str(root)]
             train_all(runs, min(jobs, len(waiting)), arguments, env, lock, out / "status.csv")
         finally:
             write_status(runs, out / "status.csv")
@@ -264,14 +268,20 @@ def run_grid(
 
 
 def find_jobs(
-    waiting: Sequence[Run], kind: str, device: str, root: Path | None, log: Path, env: dict[str, str]
+    waiting: Sequence[Run],
+    kind: str,
+    device: str,
+    precision: str,
+    root: Path | None,
+    log: Path,
+    env: dict[str, str],
 ) -> int:
     """How many runs at a time are fastest, by a trial with the first of them; prints what was measured."""
     tried = trial.candidates(kind, len(waiting))
     if len(tried) == 1:
         return tried[0]
     print(f"trial of --jobs {', '.join(map(str, tried))} with {waiting[0].name}, about a minute", flush=True)
-    with trial.Workers(waiting[0].write_config(), device, root, log, env) as workers:
+    with trial.Workers(waiting[0].write_config(), device, root, log, env, precision) as workers:
         jobs, rates = trial.choose_jobs(tried, workers.measure)
     print("jobs  images/s (all runs together)")
     for number, rate in rates.items():

@@ -14,12 +14,20 @@ from lt_core.training.recipes import Recipe
 from lt_core.validation import check_choice, trusted_values
 
 COMPILE = ("auto", "on", "off")
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 # On a CPU, tracing and compiling takes a minute and makes a step about a tenth faster: it pays for long runs only.
 CPU_STEPS_THAT_PAY = 20_000
 
 
-def pick_precision(device: torch.device) -> str:
-    """bfloat16 on GPUs that compute in it, float16 on older ones, float32 on CPUs."""
+def pick_precision(device: torch.device, choice: str = "auto") -> str:
+    """Precision of the network's forward pass, of `PRECISIONS`.
+
+    "auto" takes bfloat16 on GPUs that compute in it, float16 on older ones, and float32 on CPUs. CPUs that have
+    instructions for bfloat16 are about 1.6 times as fast in it; others are slower than in float32.
+    """
+    check_choice("precision", choice, PRECISIONS)
+    if choice != "auto":
+        return choice
     if device.type != "cuda":
         return "float32"
     return "bfloat16" if torch.cuda.get_device_capability(device) >= (8, 0) else "float16"

@@ -81,6 +81,7 @@ class Workers:
         device, data_root: as in `lt_core.training.train`.
         log: file for what they say on stderr.
         env: their environment.
+        precision: as in `lt_core.training.train`.
         seconds: that each measurement takes, after a quarter of it to warm up.
     """
 
@@ -91,9 +92,11 @@ class Workers:
         data_root: Path | None,
         log: Path,
         env: Mapping[str, str],
+        precision: str = "auto",
         seconds: float = SECONDS,
     ) -> None:
-        self.command = [sys.executable, "-m", "lt_core.training.trial", str(config), device, str(data_root or "")]
+        self.command = [sys.executable, "-m", "lt_core.training.trial", str(config), device, precision]
+        self.command.append(str(data_root or ""))
         self.log, self.env, self.seconds = log, env, seconds
         self.processes: list[subprocess.Popen[str]] = []
 
@@ -175,13 +178,13 @@ def train_for(trainer: Trainer, seconds: float) -> float:
             return images / elapsed
 
 
-def work(config_file: str, device: str, data_root: str) -> None:
+def work(config_file: str, device: str, precision: str, data_root: str) -> None:
     """A worker: says ``ready``, then answers each line "threads seconds" on stdin with images per second."""
     config, place = load_config(config_file), pick_device(device)
     data = load_dataset(
         config.dataset, data_root or None, config.imbalance_factor, config.subset_seed, config.class_order
     )
-    trainer = Trainer(config, data, place, compiled=place.type == "cuda")
+    trainer = Trainer(config, data, place, compiled=place.type == "cuda", precision=precision)
     trainer.step.set_learning_rate(0.0)
     trainer.model.train()
     trainer.loss.train()

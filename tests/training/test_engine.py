@@ -82,6 +82,18 @@ def test_record_holds_what_the_schema_promises(run: tuple[Path, dict[str, Any]])
     assert {"torch", "commit", "device", "seconds", "images_per_second", "precision"} <= set(record["environment"])
 
 
+def test_precision_is_recorded_and_survives_a_resume(tmp_path: Path) -> None:
+    record = train(config(loss="gala"), tmp_path, progress=False, precision="bfloat16")
+    assert record["environment"]["precision"] == "bfloat16"
+    again = train(config(loss="gala"), tmp_path, progress=False, resume=True)  # the checkpoint's precision
+    assert again["environment"]["precision"] == "bfloat16"
+    assert again["final"] == record["final"]
+    assert evaluate(tmp_path)["top1"] == record["final"]["last"]["top1"]
+    wide = train(config(loss="gala"), progress=False)
+    assert wide["epochs"][0]["train_loss"] == pytest.approx(record["epochs"][0]["train_loss"], rel=0.02)
+    assert wide["epochs"] != record["epochs"]
+
+
 def test_evaluate_repeats_the_records_numbers(run: tuple[Path, dict[str, Any]]) -> None:
     folder, record = run
     assert evaluate(folder) == {k: v for k, v in record["final"]["last"].items() if k != "epoch"}

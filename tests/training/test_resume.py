@@ -104,26 +104,26 @@ def test_resume_of_a_finished_run_changes_nothing(uninterrupted: dict[str, Any],
     assert (out / "history.csv").read_text() == history
 
 
-def test_threads_and_compile_setting_come_from_the_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_compile_setting_and_precision_come_from_the_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out, threads = tmp_path / "run", torch.get_num_threads()
     interrupted(out, 1, monkeypatch)
     saved = torch.load(out / "last.pt", weights_only=True)
     saved |= {"threads": threads + 1}
     torch.save(saved, out / "last.pt")
-    asked: list[bool] = []
+    asked: list[tuple[bool, str]] = []
     original = engine.Trainer.__init__
 
-    def spy(self: engine.Trainer, config: Any, data: Any, device: Any, compiled: bool = False) -> None:
-        asked.append(compiled)
-        original(self, config, data, device, compiled)
+    def spy(self: engine.Trainer, config: Any, data: Any, device: Any, compiled: bool, precision: str) -> None:
+        asked.append((compiled, precision))
+        original(self, config, data, device, compiled, precision)
 
     monkeypatch.setattr(engine.Trainer, "__init__", spy)
     try:
-        train(CONFIG, out, progress=False, resume=True, compile="on")
+        train(CONFIG, out, progress=False, resume=True, compile="on", precision="bfloat16")
         assert torch.get_num_threads() == threads + 1
     finally:
         torch.set_num_threads(threads)
-    assert asked == [False]
+    assert asked == [(False, "float32")]
 
 
 def test_another_configuration_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,7 +177,8 @@ def test_without_hard_links_the_previous_one_is_still_kept(tmp_path: Path, monke
 
     monkeypatch.setattr(checkpoint.os, "link", refuse)
     for epoch in (1, 2):
-        checkpoint.save_checkpoint(tmp_path, {"config": {}, "epoch": epoch, "model": {}, "loss": {}})
+        content = {key: {} for key in checkpoint.KEYS} | {"epoch": epoch}
+        checkpoint.save_checkpoint(tmp_path, content)
     assert checkpoint.load_checkpoint(tmp_path)["epoch"] == 2
     assert torch.load(tmp_path / "previous.pt", weights_only=True)["epoch"] == 1
 

@@ -130,6 +130,9 @@ def test_compile_choice(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_precision_follows_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
     assert pick_precision(CPU) == "float32"
+    assert pick_precision(CPU, "bfloat16") == "bfloat16"
+    with pytest.raises(ValueError, match="precision is 'half'"):
+        pick_precision(CPU, "half")
     for capability, precision in (((7, 5), "float16"), ((8, 0), "bfloat16"), ((9, 0), "bfloat16")):
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device, c=capability: c)
         assert pick_precision(torch.device("cuda")) == precision
