@@ -104,7 +104,7 @@ def test_resume_of_a_finished_run_changes_nothing(uninterrupted: dict[str, Any],
     assert (out / "history.csv").read_text() == history
 
 
-def test_threads_compile_setting_and_precision_come_from_the_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_compile_and_precision_are_the_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out, threads = tmp_path / "run", torch.get_num_threads()
     interrupted(out, 1, monkeypatch)
     saved = torch.load(out / "last.pt", weights_only=True)
