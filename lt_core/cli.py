@@ -72,7 +72,9 @@ def data(
     root: Annotated[Path | None, typer.Option(help="Folder of the data; default: LT_DATA_ROOT.")] = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch what is missing.")] = False,
     source: Annotated[str | None, typer.Option(help="With --download: toronto (default) or huggingface.")] = None,
-    dataset: Annotated[str, typer.Option(help="cifar100_lt, cifar10_lt or synthetic.")] = "cifar100_lt",
+    dataset: Annotated[
+        str, typer.Option(help="cifar100_lt, cifar10_lt, cifar100_lt_tuning or synthetic.")
+    ] = "cifar100_lt",
     imbalance_factor: Annotated[float, typer.Option(help="Largest class over smallest.")] = 100,
 ) -> None:
     """Fetch the data, verify it (checksums of files and pixels) and show the class counts."""
@@ -102,7 +104,9 @@ def train(
     loss: Annotated[str, typer.Option(help="ce, focal, cb, ldam, la, balanced_softmax, ala or gala.")] = "ce",
     loss_option: Annotated[list[str] | None, typer.Option(help="name=value; may be repeated.")] = None,
     drw: Annotated[bool, typer.Option("--drw", help="Deferred re-weighting in the last fifth.")] = False,
-    dataset: Annotated[str, typer.Option(help="cifar100_lt, cifar10_lt or synthetic.")] = "synthetic",
+    dataset: Annotated[
+        str, typer.Option(help="cifar100_lt, cifar10_lt, cifar100_lt_tuning or synthetic.")
+    ] = "synthetic",
     imbalance_factor: Annotated[float, typer.Option(help="Largest class over smallest.")] = 100,
     backbone: Annotated[str | None, typer.Option(help="resnet32 or resnet8; default: the recipe's.")] = None,
     classifier: Annotated[str | None, typer.Option(help="linear or cosine; default: the loss's.")] = None,
@@ -207,6 +211,31 @@ def evaluate(
         typer.echo(f"balanced error {result['balanced_error']:.2f}, ECE {result['ece']:.2f} (percent)")
     if posthoc == "rebalance":
         typer.echo("note: re-balancing uses the predictions of the whole test set at once")
+
+
+@app.command()
+def report(
+    results: Annotated[Path, typer.Argument(help="Folder with RECIPE/RUN/record.json, as `grid` leaves it.")],
+    out: Annotated[Path, typer.Option(help="Folder for the files.")] = Path("report"),
+) -> None:
+    """Write every table (Markdown, LaTeX, CSV) and figure (PNG) of the experiments that the records allow."""
+    from lt_core.report import write_report
+
+    for line in write_report(results, out):
+        typer.echo(line)
+
+
+@app.command()
+def collect(
+    runs: Annotated[Path, typer.Argument(help="What `grid` wrote: RECIPE/RUN/record.json.")],
+    into: Annotated[Path, typer.Option(help="Folder for the records, such as book/results/study.")],
+    arrays: Annotated[list[str] | None, typer.Option(help="RECIPE/RUN whose probabilities are kept too.")] = None,
+) -> None:
+    """Copy the finished runs' records, without checkpoints and histories, to where they are kept."""
+    from lt_core.records import collect as run
+
+    for line in run(runs, into, arrays or []):
+        typer.echo(line)
 
 
 @app.command()

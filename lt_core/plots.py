@@ -20,12 +20,20 @@ GROUP_COLOURS = {"many": BLUE, "medium": GREEN, "few": RED}
 GROUP_LINES = {"many": "-", "medium": "--", "few": ":"}  # colour is never the only carrier
 METHOD_COLOURS = {
     "cross-entropy": GREY,
+    "cross-entropy (cosine)": PINK,
     "LDAM-DRW": ORANGE,
     "balanced softmax": BLUE,
     "ALA": GREEN,
     "GALA": RED,
 }
-METHOD_MARKERS = {"cross-entropy": "o", "LDAM-DRW": "s", "balanced softmax": "^", "ALA": "D", "GALA": "v"}
+METHOD_MARKERS = {
+    "cross-entropy": "o",
+    "cross-entropy (cosine)": "P",
+    "LDAM-DRW": "s",
+    "balanced softmax": "^",
+    "ALA": "D",
+    "GALA": "v",
+}
 
 
 def use_style() -> None:

@@ -198,6 +198,42 @@ def load_all(folder: str | Path) -> list[dict[str, Any]]:
     return [load(path) for path in paths]
 
 
+def collect(runs: str | Path, into: str | Path, arrays: Sequence[str] = ()) -> list[str]:
+    """Copy finished runs' records to where they are kept, with the arrays of the runs that are named.
+
+    Args:
+        runs: folder with ``RECIPE/RUN/record.json``, as ``grid`` leaves it; unfinished runs have no record.
+        into: gets the same layout, without checkpoints and histories.
+        arrays: ``RECIPE/RUN`` of the runs whose ``probabilities.npz`` and ``pushes.npz`` are copied too.
+
+    Returns:
+        A line for each copied file that is new or has changed.
+
+    Raises:
+        RecordError: there is no record, one cannot be read, was made from uncommitted code, or lacks its arrays.
+    """
+    source, target = Path(runs), Path(into)
+    found = {str(path.parent.relative_to(source)): path for path in sorted(source.glob("*/*/record.json"))}
+    if not found:
+        raise RecordError(f"there is no record at {source}/RECIPE/RUN/record.json")
+    for name in arrays:
+        if name not in found:
+            raise RecordError(f"{name} is not a finished run in {source}")
+    lines = []
+    for name, path in found.items():
+        commit = load(path)["environment"].get("commit")
+        if commit is None or commit.endswith("-dirty"):
+            raise RecordError(f"{path} names the commit {commit!r}; a record that is kept needs one without changes")
+        for file in (path.name, *((PROBABILITIES, PUSHES) if name in arrays else ())):
+            if not (path.parent / file).exists():
+                raise RecordError(f"there is no file {path.parent / file}")
+            content, place = (path.parent / file).read_bytes(), target / name / file
+            if not place.exists() or place.read_bytes() != content:
+                write_atomically(place, content)
+                lines.append(str(place))
+    return lines
+
+
 LABELS = {
     "ce": "cross-entropy",
     "focal": "focal",
@@ -212,13 +248,14 @@ LABELS = {
 
 def label(record: Mapping[str, Any]) -> str:
     """The method's name as tables and figures print it, such as ``LDAM-DRW``."""
+    from lt_core.losses import COSINE_LOSSES
     from lt_core.training.recipes import RunConfig
 
     config = RunConfig.from_dict(record["config"])
     name = LABELS[config.loss]
     if config.drw:
         name += "-DRW"
-    if config.classifier == "cosine" and config.loss in ("ce", "balanced_softmax"):
+    if config.classifier == "cosine" and config.loss not in COSINE_LOSSES:
         name += " (cosine)"
     options = ", ".join(f"{key} {value}" for key, value in sorted(config.loss_options.items()))
     return f"{name} ({options})" if options else name

@@ -12,6 +12,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from lt_core.metrics import (
     balanced_error,
+    column_mean_slope,
     expected_calibration_error,
     per_class_accuracy,
     shot_accuracy,
@@ -164,3 +165,37 @@ BAD = [
 def test_bad_input(call, error, match):
     with pytest.raises(error, match=match):
         call()
+
+
+@given(st.lists(st.integers(1, 500), min_size=3, max_size=20).filter(lambda n: len(set(n)) > 1), st.floats(-2, 2))
+def test_column_slope_is_the_power_of_the_counts(counts, power):
+    prior = torch.tensor(counts, dtype=torch.float64) ** power
+    probabilities = (prior / prior.sum()).expand(4, -1)
+    assert column_mean_slope(probabilities, counts) == pytest.approx(power, abs=1e-6)
+
+
+def test_column_slope_against_numpys_line_fit():
+    probabilities = torch.rand(50, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).softmax(1)
+    expected = np.polyfit(np.log(COUNTS), np.log(probabilities.mean(0).numpy()), 1)[0]
+    assert column_mean_slope(probabilities, COUNTS) == pytest.approx(expected)
+    assert column_mean_slope(probabilities.float(), torch.tensor(COUNTS)) == pytest.approx(expected, abs=1e-5)
+
+
+def test_column_slope_is_none_where_it_is_not_defined():
+    uniform = torch.full((2, 3), 1 / 3)
+    assert column_mean_slope(uniform, [5, 5, 5]) is None
+    assert column_mean_slope(torch.tensor([[0.5, 0.5, 0.0]]), [5, 3, 1]) is None
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "counts", "message"),
+    [
+        (torch.full((2, 3), 1 / 3), [5, 1], "class_counts has 2 classes"),
+        (torch.full((2, 3), 1 / 3), [5, 1, 0], "class_counts"),
+        (torch.full((2, 3), 0.5), [5, 1, 1], "probabilities"),
+        (torch.zeros(0, 3), [5, 1, 1], "probabilities"),
+    ],
+)
+def test_column_slope_refuses_bad_input(probabilities, counts, message):
+    with pytest.raises(ValueError, match=message):
+        column_mean_slope(probabilities, counts)

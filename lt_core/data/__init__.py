@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from lt_core.data.cifar import check_files, cifar10_lt, cifar100_lt, data_root
+from lt_core.data.cifar import check_files, cifar10_lt, cifar100_lt, cifar100_lt_tuning, data_root
 from lt_core.data.longtail import DataError, LongTailedData, class_counts, counts_in_order, longtail_indices
 from lt_core.data.names import CIFAR100_CLASSES, CIFAR100_SUPERCLASSES
 from lt_core.data.sources import SOURCES
 from lt_core.data.synthetic import synthetic
 from lt_core.validation import check_choice
 
-DATASETS = ("cifar100_lt", "cifar10_lt", "synthetic")
+DATASETS = ("cifar100_lt", "cifar10_lt", "cifar100_lt_tuning", "synthetic")
 
 __all__ = [
     "CIFAR100_CLASSES",
@@ -24,6 +24,7 @@ __all__ = [
     "check_files",
     "cifar10_lt",
     "cifar100_lt",
+    "cifar100_lt_tuning",
     "class_counts",
     "counts_in_order",
     "data_root",
@@ -45,7 +46,7 @@ def load_dataset(
     """A long-tailed data set by its name.
 
     Args:
-        name: ``"cifar100_lt"``, ``"cifar10_lt"`` or ``"synthetic"``.
+        name: ``"cifar100_lt"``, ``"cifar10_lt"``, ``"cifar100_lt_tuning"`` or ``"synthetic"``.
         root: the data root, or None for ``LT_DATA_ROOT``; ``"synthetic"`` has no files and needs none.
         imbalance_factor: at least 1.
         seed: seed of the subset, in [0, 2**32).
@@ -70,5 +71,5 @@ def load_dataset(
     check_choice("source", source, SOURCES)
     if name == "synthetic":
         return synthetic(imbalance_factor=imbalance_factor, seed=seed, class_order=class_order)
-    loader = cifar100_lt if name == "cifar100_lt" else cifar10_lt
-    return loader(root, imbalance_factor, seed, class_order, download, source)
+    loaders = {"cifar100_lt": cifar100_lt, "cifar10_lt": cifar10_lt, "cifar100_lt_tuning": cifar100_lt_tuning}
+    return loaders[name](root, imbalance_factor, seed, class_order, download, source)

@@ -21,6 +21,8 @@ from lt_core.validation import check_choice
 
 ROOT_VARIABLE = "LT_DATA_ROOT"
 CIFAR_NAMES = ("cifar100_lt", "cifar10_lt")
+TUNING = "cifar100_lt_tuning"
+TUNING_COUNT = 450  # images of the tuning set's largest class; what is beyond them in each class is scored
 Part = tuple[np.ndarray, np.ndarray]  # pixels uint8 (N, 32, 32, 3), labels int64 (N,)
 
 
@@ -61,6 +63,42 @@ def cifar100_lt(
         NeurIPS 2019, released code.
     """
     return _load("cifar100_lt", root, imbalance_factor, seed, class_order, download, source)
+
+
+def cifar100_lt_tuning(
+    root: str | os.PathLike[str] | None = None,
+    imbalance_factor: float = 100,
+    seed: int = 0,
+    class_order: Sequence[int] | None = None,
+    download: bool = False,
+    source: str = "toronto",
+) -> LongTailedData:
+    r"""For choosing options without the test set: CIFAR100-LT with at most 450 images a class, scored on 50 others.
+
+    Both parts come from CIFAR-100's training set. Each class is shuffled as in :func:`cifar100_lt`. The training part
+    takes the first ``class_counts(100, 450, imbalance_factor)`` images, and what is called the test part here takes
+    positions 450 to 499 of every class: 5,000 images, balanced, none of them trained on, and the same under every
+    class order and imbalance factor. The official test set is never touched.
+
+    This is *oracle validation*: the scored images come from outside the long-tailed subset, and nobody who has only
+    that subset could set aside as many of a rare class. Freeze what is chosen, then train on :func:`cifar100_lt`.
+
+    Args:
+        root: as in :func:`cifar100_lt`.
+        imbalance_factor: in [1, 450].
+        seed: seed of the shuffles, in [0, 2**32).
+        class_order: a permutation of 0, …, 99, or None.
+        download: fetch the data into ``root`` if files are missing or altered.
+        source: ``"toronto"`` or ``"huggingface"``.
+
+    Returns:
+        The data; ``test_images`` and ``test_targets`` hold the scored images, class by class.
+
+    Raises:
+        ValueError: an argument is out of range.
+        DataError: no root is given, or files are missing, altered or cannot be fetched.
+    """
+    return _load(TUNING, root, imbalance_factor, seed, class_order, download, source)
 
 
 def cifar10_lt(
@@ -154,16 +192,20 @@ def _load(
     source: str,
 ) -> LongTailedData:
     check_choice("source", source, sources.SOURCES)
-    if source == "huggingface" and name != "cifar100_lt":
+    if source == "huggingface" and name == "cifar10_lt":
         raise ValueError(f"source is {source!r}; allowed for {name} is 'toronto' only")
-    num_classes = 100 if name == "cifar100_lt" else 10
-    profile = class_counts(num_classes, 50_000 // num_classes, imbalance_factor)
+    num_classes = 10 if name == "cifar10_lt" else 100
+    profile = class_counts(num_classes, TUNING_COUNT if name == TUNING else 50_000 // num_classes, imbalance_factor)
     counts = counts_in_order(profile, class_order)
     folder = data_root(root)
+    files = "cifar100_lt" if name == TUNING else name
     if download:
-        _fetch(name, folder, source)
-    train, test, class_names, superclasses = (_open_imported if _is_imported(name, folder) else _open)(name, folder)
+        _fetch(files, folder, source)
+    train, test, class_names, superclasses = (_open_imported if _is_imported(files, folder) else _open)(files, folder)
     indices = longtail_indices(train[1], counts, seed)
+    if name == TUNING:
+        scored = _beyond(train[1], TUNING_COUNT, seed)
+        test = train[0][scored], train[1][scored]
     return LongTailedData(
         name=name,
         train_images=_channels_first(train[0][indices]),
@@ -174,6 +216,13 @@ def _load(
         class_names=class_names,
         superclasses=superclasses,
     )
+
+
+def _beyond(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Positions of what follows the first ``count`` images of each class's shuffle, class by class."""
+    sizes = np.bincount(labels)
+    shuffled = longtail_indices(labels, sizes.tolist(), seed)
+    return np.concatenate([part[count:] for part in np.split(shuffled, np.cumsum(sizes)[:-1])])
 
 
 def _open(name: str, folder: Path) -> tuple[Part, Part, list[str], list[str] | None]:

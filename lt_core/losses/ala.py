@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from lt_core.losses._common import as_weight, upcast
 from lt_core.losses.ldam import ldam_margins
@@ -13,10 +14,14 @@ from lt_core.losses.margin import CosineMarginLoss, margin_cross_entropy, target
 from lt_core.validation import REDUCTIONS, as_counts, check_choice, check_cosines, check_number
 
 QUANTITIES = ("log", "log2", "ldam", None)
+DIFFICULTIES = (True, False, "probability")
 
 
 def quantity_factor(
-    class_counts: Sequence[int] | Tensor, quantity: str | None = "log", dtype: torch.dtype | None = None
+    class_counts: Sequence[int] | Tensor,
+    quantity: str | None = "log",
+    dtype: torch.dtype | None = None,
+    size: float | None = None,
 ) -> Tensor:
     r"""The class's part of ALA's margin; larger for rarer classes.
 
@@ -29,17 +34,22 @@ def quantity_factor(
 
     with the natural logarithm. At a count ratio of 100 "log" runs from 1.443 down to 0.217.
 
+    The formulas differ in shape and in size. ``size`` scales the whole factor, so that two shapes can be compared
+    at one size: 0.5 is LDAM's, and :math:`1 / \log 2 \approx 1.4427` that of "log".
+
     Args:
         class_counts: C whole numbers, at least 1 each.
         quantity: "log", "log2", "ldam" or None.
         dtype: of the result; PyTorch's default dtype where None.
+        size: the rarest class's factor, above 0; None leaves it as the formula has it. With ``quantity=None`` every
+            class's factor is ``size``.
 
     Returns:
         Factors (C,) on the CPU.
 
     Raises:
-        ValueError: counts that are not positive whole numbers, an unknown ``quantity``.
-        TypeError: counts that are not numbers.
+        ValueError: counts that are not positive whole numbers, an unknown ``quantity``, a ``size`` that is not above 0.
+        TypeError: counts or ``size`` that are not numbers.
 
     Source:
         The ALA paper (AAAI 2022), Eq. 7, for "log"; "ldam" is the margin of its Table 4; "log2" is found in a
@@ -49,9 +59,13 @@ def quantity_factor(
         >>> import lt_core as lt
         >>> lt.losses.quantity_factor([500, 5])
         tensor([0.2167, 1.4427])
+        >>> lt.losses.quantity_factor([500, 5], size=0.5)
+        tensor([0.0751, 0.5000])
     """
     counts = as_counts(class_counts)
     check_choice("quantity", quantity, QUANTITIES)
+    if size is not None:
+        check_number("size", size, low=0.0, open_low=True)
     ratio = counts / counts.min()
     if quantity == "log":
         factor = 1.0 / torch.log(ratio + 1.0)
@@ -61,6 +75,8 @@ def quantity_factor(
         factor = ldam_margins(counts, 0.5, torch.float64)
     else:
         factor = torch.ones_like(ratio)
+    if size is not None:
+        factor = factor * (size / factor.max())
     return factor.to(dtype or torch.get_default_dtype())
 
 
@@ -91,9 +107,10 @@ def ala_loss(
     targets: Tensor,
     class_counts: Sequence[int] | Tensor,
     scale: float = 30.0,
-    difficulty: bool = True,
+    difficulty: bool | str = True,
     quantity: str | None = "log",
     detach: bool = True,
+    size: float | None = None,
     weight: Sequence[float] | Tensor | None = None,
     reduction: str = "mean",
 ) -> Tensor:
@@ -111,15 +128,24 @@ def ala_loss(
     With ``detach=False`` the target's entry is multiplied by :math:`1 + \mathrm{QF}_y / 2`; the others stay.
     The detached field is the gradient of no function of the cosines.
 
+    The paper names the probability as another measure of difficulty and finds it worse. ``difficulty="probability"``
+    is that one, with :math:`p` the softmax of the scores before the adjustment:
+
+    .. math:: \mathrm{DF} = 1 - p_y, \qquad p = \operatorname{softmax}(s \cos\theta)
+
+    With ``detach=False`` it adds :math:`w_y s^2\, \mathrm{QF}_y\, p_y (1 - \tilde p_y)(p_j - 1[j = y])` to entry j.
+
     Args:
         cosines: (N, C) floating point in [-1, 1].
         targets: (N,) int64 in [0, C).
         class_counts: C whole numbers, at least 1 each.
         scale: the factor s, above 0.
-        difficulty: use DF; without it A = QF.
+        difficulty: True, DF from the cosine; "probability"; or False, no DF: A = QF.
         quantity: "log", "log2", "ldam" or None (see `quantity_factor`); with None A = DF. With neither factor
             there is no adjustment and A = 0: cross-entropy on scaled cosines.
         detach: take DF as a constant when differentiating; False is for the ablation only.
+        size: QF of the rarest class, above 0; None leaves it as the formula has it. A ``size`` with
+            ``quantity=None`` is a factor too, the same for every class.
         weight: class weights (C,), at least 0, or None.
         reduction: "mean" (divided by the sum of the samples' weights), "sum" or "none".
 
@@ -131,7 +157,8 @@ def ala_loss(
         TypeError: cosines that are not floating point, targets that are not int64.
 
     Source:
-        "Adaptive Logit Adjustment Loss for Long-Tailed Visual Recognition", AAAI 2022, Eq. 4-8.
+        "Adaptive Logit Adjustment Loss for Long-Tailed Visual Recognition", AAAI 2022, Eq. 4-8; the text below Eq. 4
+        speaks of the probability and gives no formula for it.
 
     Example:
         >>> import torch, lt_core as lt
@@ -139,16 +166,14 @@ def ala_loss(
         >>> round(lt.losses.ala_loss(cosines, targets, [500, 5]).item(), 3)  # close to 30 * 0.5 * 1.443
         21.64
     """
-    factors = _class_factors(class_counts, difficulty, quantity)
+    factors = _class_factors(class_counts, difficulty, quantity, size)
     check_number("scale", scale, low=0.0, open_low=True)
     check_choice("detach", detach, (True, False))
     check_choice("reduction", reduction, REDUCTIONS)
     weights = as_weight(weight, len(factors))
     check_cosines(cosines, targets, len(factors))
     cosines = upcast(cosines)
-    margins = factors.to(cosines)[targets]
-    if difficulty:
-        margins = margins * difficulty_factor(target_cosines(cosines, targets), detach)
+    margins = factors.to(cosines)[targets] * _difficulty(cosines, targets, scale, difficulty, detach)
     return margin_cross_entropy(cosines, targets, margins, scale, weights, reduction)
 
 
@@ -158,9 +183,10 @@ class ALALoss(CosineMarginLoss):
     Args:
         class_counts: C whole numbers, at least 1 each.
         scale: the factor s, above 0.
-        difficulty: use the difficulty factor.
+        difficulty: the difficulty factor: True, from the cosine; "probability"; or False, none.
         quantity: "log", "log2", "ldam" or None.
         detach: take DF as a constant when differentiating; False is for the ablation only.
+        size: the rarest class's quantity factor, above 0; None leaves it as the formula has it.
         weight: class weights (C,), at least 0, or None; kept as the buffer ``weight``.
         reduction: "mean", "sum" or "none".
 
@@ -176,23 +202,25 @@ class ALALoss(CosineMarginLoss):
         self,
         class_counts: Sequence[int] | Tensor,
         scale: float = 30.0,
-        difficulty: bool = True,
+        difficulty: bool | str = True,
         quantity: str | None = "log",
         detach: bool = True,
+        size: float | None = None,
         weight: Sequence[float] | Tensor | None = None,
         reduction: str = "mean",
     ) -> None:
-        factors = _class_factors(class_counts, difficulty, quantity)
+        factors = _class_factors(class_counts, difficulty, quantity, size)
         check_choice("detach", detach, (True, False))
         super().__init__(len(factors), scale, weight, reduction)
         self.difficulty = difficulty
         self.quantity = quantity
         self.detach = detach
+        self.size = size
         self.register_buffer("class_factors", factors, persistent=False)
 
-    def margin(self, target_cosines: Tensor, targets: Tensor) -> Tensor:
-        margins = self.class_factors.to(target_cosines)[targets]
-        return margins * difficulty_factor(target_cosines, self.detach) if self.difficulty else margins
+    def margin(self, cosines: Tensor, targets: Tensor) -> Tensor:
+        difficulty = _difficulty(cosines, targets, self.scale, self.difficulty, self.detach)
+        return self.class_factors.to(cosines)[targets] * difficulty
 
     def factors(self, cosines: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """What the loss subtracts from each sample's target cosine, and its two parts.
@@ -207,21 +235,37 @@ class ALALoss(CosineMarginLoss):
         """
         check_cosines(cosines, targets, self.num_classes)
         with torch.no_grad():
-            target = target_cosines(upcast(cosines), targets)
-            ones = torch.ones_like(target)
+            cosines = upcast(cosines)
+            difficulty = _difficulty(cosines, targets, self.scale, self.difficulty, detach=True)
+            quantity = self.class_factors.to(cosines)[targets]
+            off = self.quantity is None and self.size is None
             return {
-                "DF": difficulty_factor(target) if self.difficulty else ones,
-                "QF": ones if self.quantity is None else self.class_factors.to(target)[targets],
-                "A": self.margin(target, targets),
+                "DF": difficulty,
+                "QF": torch.ones_like(quantity) if off else quantity,
+                "A": quantity * difficulty,
             }
 
     def extra_repr(self) -> str:
-        options = f"difficulty={self.difficulty}, quantity={self.quantity!r}, detach={self.detach}"
+        options = f"difficulty={self.difficulty!r}, quantity={self.quantity!r}, detach={self.detach}, size={self.size}"
         return f"{options}, {super().extra_repr()}"
 
 
-def _class_factors(class_counts: Sequence[int] | Tensor, difficulty: bool, quantity: str | None) -> Tensor:
-    factors = quantity_factor(class_counts, quantity, torch.float64)
-    check_choice("difficulty", difficulty, (True, False))
+def _class_factors(
+    class_counts: Sequence[int] | Tensor, difficulty: bool | str, quantity: str | None, size: float | None
+) -> Tensor:
+    factors = quantity_factor(class_counts, quantity, torch.float64, size)
+    check_choice("difficulty", difficulty, DIFFICULTIES)
     # Two absent factors are an absent adjustment (first row of the paper's Table 4), not a margin of 1 * 1.
-    return factors if difficulty or quantity is not None else torch.zeros_like(factors)
+    absent = not difficulty and quantity is None and size is None
+    return torch.zeros_like(factors) if absent else factors
+
+
+def _difficulty(cosines: Tensor, targets: Tensor, scale: float, difficulty: bool | str, detach: bool) -> Tensor:
+    """DF (N,) of cosines (N, C) in float32 or wider; ones where it is switched off."""
+    if not difficulty:
+        return torch.ones_like(cosines[:, 0])
+    if difficulty != "probability":
+        return difficulty_factor(target_cosines(cosines, targets), detach)
+    # 1 - p_y from -log p_y: as precise at p_y close to 1 as elsewhere.
+    seen = cosines.detach() if detach else cosines
+    return -torch.expm1(-F.cross_entropy(scale * seen, targets, reduction="none"))

@@ -130,8 +130,8 @@ class LDAMLoss(CosineMarginLoss):
         self.max_margin = max_margin
         self.register_buffer("margins", margins, persistent=False)
 
-    def margin(self, target_cosines: Tensor, targets: Tensor) -> Tensor:
-        return self.margins.to(target_cosines)[targets]
+    def margin(self, cosines: Tensor, targets: Tensor) -> Tensor:
+        return self.margins.to(cosines)[targets]
 
     def extra_repr(self) -> str:
         return f"max_margin={self.max_margin}, {super().extra_repr()}"

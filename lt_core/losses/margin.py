@@ -31,8 +31,8 @@ class CosineMarginLoss(Loss, ABC):
         >>> import torch
         >>> from lt_core.losses import CosineMarginLoss
         >>> class Constant(CosineMarginLoss):
-        ...     def margin(self, target_cosines, targets):
-        ...         return torch.full_like(target_cosines, 0.35)
+        ...     def margin(self, cosines, targets):
+        ...         return torch.full_like(cosines[:, 0], 0.35)
         >>> loss = Constant(num_classes=2, scale=10.0)
         >>> round(loss(torch.tensor([[0.35, 0.0]]), torch.tensor([0])).item(), 4)  # log 2
         0.6931
@@ -50,13 +50,15 @@ class CosineMarginLoss(Loss, ABC):
         self.scale = scale
 
     @abstractmethod
-    def margin(self, target_cosines: Tensor, targets: Tensor) -> Tensor:
-        """Margins (N,) for the samples, given the cosine of each with its own class and its label."""
+    def margin(self, cosines: Tensor, targets: Tensor) -> Tensor:
+        """Margins (N,) for the samples, given the cosines (N, C), float32 or wider, and the labels (N,)."""
 
     def forward(self, cosines: Tensor, targets: Tensor) -> Tensor:
         check_cosines(cosines, targets, self.num_classes)
         cosines = upcast(cosines)
-        margins = self.margin(target_cosines(cosines, targets), targets)
+        margins = self.margin(cosines, targets)
+        if margins.shape != targets.shape:
+            raise ValueError(f"margin returned shape {tuple(margins.shape)}; {tuple(targets.shape)} is needed")
         return margin_cross_entropy(cosines, targets, margins, self.scale, self.weight, self.reduction)
 
     def extra_repr(self) -> str:

@@ -98,7 +98,7 @@ class RunConfig:
     """Everything that decides a run's numbers. ``None`` means "as the recipe (or the loss) has it".
 
     Args:
-        dataset: "cifar100_lt", "cifar10_lt" or "synthetic".
+        dataset: "cifar100_lt", "cifar10_lt", "cifar100_lt_tuning" or "synthetic".
         loss: one of `lt_core.losses.LOSS_NAMES`.
         loss_options: keyword arguments of the loss, by name.
         drw: deferred re-weighting: class-balanced weights (beta 0.9999) in the last fifth of the epochs.

@@ -27,6 +27,7 @@ from lt_core.data import (
     check_files,
     cifar10_lt,
     cifar100_lt,
+    cifar100_lt_tuning,
     class_counts,
     data_root,
     load_dataset,
@@ -128,6 +129,35 @@ def test_identity_order_is_the_canonical_one(stand_in: Path) -> None:
 
 def test_imbalance_one_keeps_everything(stand_in: Path) -> None:
     assert cifar100_lt(stand_in, 1).class_counts == [PER_CLASS] * 100
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_tuning_trains_on_a_prefix_and_scores_the_end_of_each_shuffle(
+    seed: int, stand_in: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = cifar100_lt(stand_in, 1, seed)  # every class's six images in the order of its shuffle
+    monkeypatch.setattr(cifar_module, "TUNING_COUNT", 4)
+    monkeypatch.setattr(cifar_module, "class_counts", class_counts)
+    turned = list(range(99, -1, -1))
+    for order, counts in ((None, class_counts(100, 4, 4)), (turned, class_counts(100, 4, 4)[::-1])):
+        data = load_dataset("cifar100_lt_tuning", stand_in, 4, seed, order)
+        assert (data.name, data.class_counts) == ("cifar100_lt_tuning", counts)
+        assert data.class_names == whole.class_names
+        assert data.superclasses == whole.superclasses
+        assert data.test_targets.tolist() == [label for label in range(100) for _ in range(2)]
+        for label in range(100):
+            images = whole.train_images[whole.train_targets == label]
+            assert torch.equal(data.train_images[data.train_targets == label], images[: counts[label]])
+            assert torch.equal(data.test_images[data.test_targets == label], images[4:])
+
+
+def test_tuning_has_450_images_in_its_largest_class() -> None:
+    with pytest.raises(ValueError, match="imbalance_factor is 451; allowed is at most max_count = 450"):
+        cifar100_lt_tuning("anywhere", 451)
+    with pytest.raises(ValueError, match="source is 'elsewhere'"):
+        cifar100_lt_tuning("anywhere", source="elsewhere")
+    with pytest.raises(DataError, match="the data root /nowhere does not exist"):
+        cifar100_lt_tuning("/nowhere")
 
 
 def test_root_from_the_environment(stand_in: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -302,7 +332,8 @@ def test_wrong_arguments(options: dict, words: str, stand_in: Path) -> None:
 
 
 def test_unknown_data_set() -> None:
-    with pytest.raises(ValueError, match="dataset is 'mnist'; allowed are 'cifar100_lt', 'cifar10_lt', 'synthetic'"):
+    allowed = "'cifar100_lt', 'cifar10_lt', 'cifar100_lt_tuning', 'synthetic'"
+    with pytest.raises(ValueError, match=f"dataset is 'mnist'; allowed are {allowed}"):
         load_dataset("mnist")
     with pytest.raises(ValueError, match="dataset is 'synthetic'; allowed are 'cifar100_lt', 'cifar10_lt'"):
         check_files("anywhere", "synthetic")
@@ -320,6 +351,25 @@ def test_official_pixels(cifar_root: Path) -> None:
         "4e457917601a66aed021f5fa37957b56c6319557c0a8ed5484de3c390af45430",
         "4cb8e5d9309da489bf6b19cc10cd96c3ae6f8daf225380b605aaee4c0d6aee19",
     ]
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize(("factor", "seed"), [(100, 0), (100, 1), (1, 0)])
+def test_tuning_parts_are_disjoint_and_the_scored_one_is_balanced(cifar_root: Path, factor: int, seed: int) -> None:
+    data = cifar100_lt_tuning(cifar_root, factor, seed)
+    assert data.class_counts == class_counts(100, 450, factor)
+    assert torch.bincount(data.test_targets).tolist() == [50] * 100
+    # By position in the official training set, since CIFAR-100 holds a few pictures more than once.
+    official = datasets.CIFAR100(cifar_root, train=True)
+    kept = longtail_indices(official.targets, data.class_counts, seed)
+    scored = longtail_indices(official.targets, [500] * 100, seed).reshape(100, 500)[:, 450:].ravel()
+    assert not set(kept.tolist()) & set(scored.tolist())
+    for images, targets, positions in (
+        (data.train_images, data.train_targets, kept),
+        (data.test_images, data.test_targets, scored),
+    ):
+        assert (images.permute(0, 2, 3, 1).numpy() == official.data[positions]).all()
+        assert targets.tolist() == np.array(official.targets)[positions].tolist()
 
 
 @pytest.mark.realdata

@@ -47,6 +47,12 @@ def ala_row(row: list[float], y: int) -> list[float]:
     return [SCALE * (c - margin) if j == y else SCALE * c for j, c in enumerate(row)]
 
 
+def ala_probability_row(row: list[float], y: int) -> list[float]:
+    difficulty = 1 - math.exp(SCALE * row[y]) / sum(math.exp(SCALE * c) for c in row)
+    margin = difficulty / math.log(COUNTS[y] / min(COUNTS) + 1)
+    return [SCALE * (c - margin) if j == y else SCALE * c for j, c in enumerate(row)]
+
+
 def gala_released_row(row: list[float], y: int) -> list[float]:
     # With the constant that the released code subtracts and the package leaves out.
     constant = 0.9 * math.log(THETA[y] + 1e-3)
@@ -136,6 +142,16 @@ CASES = [
     ),
     LossCase(
         "ala", counted(lt.losses.ALALoss), counted_call(lt.losses.ala_loss), ala_row, cosine=True, pure=False
+    ),
+    LossCase(
+        "ala_probability",
+        lambda **options: lt.losses.ALALoss(COUNTS, **{"difficulty": "probability", **options}),
+        lambda scores, targets, **options: lt.losses.ala_loss(
+            scores, targets, COUNTS, difficulty="probability", **options
+        ),
+        ala_probability_row,
+        cosine=True,
+        pure=False,
     ),
     LossCase("gala_released", build_gala("released"), call_gala("released"), gala_released_row),
     LossCase("gala_formula", build_gala("formula"), call_gala("formula"), gala_formula_row),

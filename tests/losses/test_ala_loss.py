@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from lt_core.losses import ALALoss, ala_loss, difficulty_factor, ldam_loss, ldam_margins, quantity_factor
 
 QUANTITIES = ["log", "log2", "ldam", None]
+DIFFICULTIES = [True, False, "probability"]
 
 
 @pytest.fixture
@@ -44,6 +45,32 @@ def test_quantity_falls_with_the_count(quantity, counts):
     assert (ranked[:-1] >= ranked[1:]).all()
     assert (ranked > 0).all()
     assert ranked[0].item() == pytest.approx({"log": 1 / math.log(2), "log2": 1.0, "ldam": 0.5}[quantity])
+
+
+@pytest.mark.parametrize("quantity", QUANTITIES)
+@given(counts=st.lists(st.integers(1, 10**6), min_size=2, max_size=20), size=st.floats(1e-3, 10))
+def test_size_is_the_rarest_classs_factor_and_keeps_the_shape(quantity, counts, size):
+    plain, sized = (quantity_factor(counts, quantity, torch.float64, s) for s in (None, size))
+    assert sized.max().item() == pytest.approx(size, rel=1e-12)
+    torch.testing.assert_close(sized / sized.max(), plain / plain.max(), rtol=1e-12, atol=0)
+
+
+def test_shapes_at_each_others_size(counts):
+    torch.testing.assert_close(quantity_factor(counts, "log", size=1.0), quantity_factor(counts, "log2"))
+    at_logs_size = quantity_factor(counts, "ldam", torch.float64, size=1 / math.log(2))
+    torch.testing.assert_close(at_logs_size, ldam_margins(counts, 1 / math.log(2), torch.float64))
+    assert quantity_factor([500, 50, 5], "log", size=0.5).tolist() == pytest.approx(
+        [0.5 * math.log(2) / math.log(r + 1) for r in (100, 10, 1)]
+    )
+
+
+def test_size_without_a_quantity_is_a_constant_factor(cosines, targets, counts):
+    options = {"quantity": None, "size": 0.35, "scale": 12.0}
+    cosface = F.cross_entropy(12.0 * (cosines - 0.35 * F.one_hot(targets, 5)), targets)
+    torch.testing.assert_close(ala_loss(cosines, targets, counts, difficulty=False, **options), cosface)
+    factors = ALALoss(counts, **options).factors(cosines, targets)
+    assert factors["QF"].tolist() == pytest.approx([0.35] * len(targets))
+    torch.testing.assert_close(factors["A"], 0.35 * factors["DF"])
 
 
 @given(st.floats(-1, 1), st.floats(-1, 1))
@@ -81,21 +108,70 @@ def test_quantity_ldam_without_difficulty_is_ldam(cosines, targets, counts):
     assert torch.equal(quantity_factor(counts, "ldam"), ldam_margins(counts, 0.5))
 
 
+def test_difficulty_from_the_probability(cosines, targets, counts):
+    loss = ALALoss(counts, scale=7.0, difficulty="probability")
+    probabilities = torch.softmax(7.0 * cosines, 1).gather(1, targets[:, None])[:, 0]  # of the unadjusted scores
+    factors = loss.factors(cosines, targets)
+    torch.testing.assert_close(factors["DF"], 1 - probabilities)
+    assert not loss.margin(cosines.requires_grad_(), targets).requires_grad
+    assert ALALoss(counts, difficulty="probability", detach=False).margin(cosines, targets).requires_grad
+    # Sharper than the cosine's, the paper's reason to prefer that one: at s = 30 every sample here is at 0 or 1.
+    sharp, soft = (ALALoss(counts, difficulty=d).factors(cosines, targets)["DF"] for d in ("probability", True))
+    assert ((sharp - 0.5).abs() > 0.48).all()
+    assert ((soft - 0.5).abs() < 0.45).all()
+
+
+def test_gradient_through_the_probability(cosines, targets, counts):
+    options = {"difficulty": "probability", "scale": 5.0}
+    detached = gradient(cosines, targets, counts, **options)
+    attached = gradient(cosines, targets, counts, detach=False, **options)
+    p = torch.softmax(5.0 * cosines, 1)
+    one_hot = F.one_hot(targets, 5).double()
+    margin = (1 - p.gather(1, targets[:, None])) * quantity_factor(counts, dtype=torch.float64)[targets][:, None]
+    adjusted = torch.softmax(5.0 * (cosines - margin * one_hot), 1)
+    own, own_adjusted = (q.gather(1, targets[:, None]) for q in (p, adjusted))
+    quantity = quantity_factor(counts, dtype=torch.float64)[targets][:, None]
+    torch.testing.assert_close(detached, 5.0 * (adjusted - one_hot))
+    torch.testing.assert_close(
+        attached - detached, 25.0 * quantity * own * (1 - own_adjusted) * (p - one_hot), rtol=1e-9, atol=1e-12
+    )
+    assert (attached - detached).abs().max() > 0.1
+    assert attached.sum(1).abs().max() < 1e-12  # unlike the cosine's
+
+
+# Not in float16: a gradient through the probability grows with the square of s, and at 1e4 it cannot hold that.
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("difficulty", DIFFICULTIES)
+def test_extremes_are_finite_without_detaching(counts, dtype, difficulty):
+    loss = ALALoss(counts, scale=1e4, difficulty=difficulty, detach=False, reduction="sum")
+    for values in (2 * torch.eye(5) - 1, 1 - 2 * torch.eye(5), torch.ones(5, 5), torch.zeros(5, 5)):
+        cosines = values.to(dtype).requires_grad_()
+        result = loss(cosines, torch.arange(5))
+        result.backward()
+        assert torch.isfinite(result)
+        assert torch.isfinite(cosines.grad).all()
+        factors = loss.factors(cosines, torch.arange(5))
+        assert all((value >= 0).all() and torch.isfinite(value).all() for value in factors.values())
+
+
 @pytest.mark.parametrize("detach", [True, False])
-@pytest.mark.parametrize("difficulty", [True, False])
+@pytest.mark.parametrize("difficulty", DIFFICULTIES)
 @pytest.mark.parametrize("quantity", QUANTITIES)
-def test_function_is_module_in_every_variant(cosines, targets, counts, difficulty, quantity, detach):
-    options = {"difficulty": difficulty, "quantity": quantity, "detach": detach, "scale": 12.0}
+@pytest.mark.parametrize("size", [None, 0.7])
+def test_function_is_module_in_every_variant(cosines, targets, counts, difficulty, quantity, detach, size):
+    options = {"difficulty": difficulty, "quantity": quantity, "detach": detach, "size": size, "scale": 12.0}
     leaf = cosines.clone().requires_grad_()
     ALALoss(counts, reduction="sum", **options)(leaf, targets).backward()
     torch.testing.assert_close(leaf.grad, gradient(cosines, targets, counts, **options), rtol=1e-13, atol=1e-13)
 
 
+@pytest.mark.parametrize("difficulty", [True, "probability"])
 @pytest.mark.parametrize("quantity", QUANTITIES)
-def test_gradcheck_fails_on_the_detached_loss(cosines, targets, counts, quantity):
+def test_gradcheck_fails_on_the_detached_loss(cosines, targets, counts, quantity, difficulty):
     leaf = cosines.requires_grad_()
+    options = {"difficulty": difficulty, "quantity": quantity, "scale": 5.0}
     with pytest.raises(GradcheckError, match="Jacobian mismatch"):
-        gradcheck(lambda c: ala_loss(c, targets, counts, quantity=quantity, scale=5.0), (leaf,))
+        gradcheck(lambda c: ala_loss(c, targets, counts, **options), (leaf,))
 
 
 @pytest.mark.parametrize("quantity", QUANTITIES)
@@ -118,7 +194,7 @@ def test_gradcheck_holds_with_difficulty_as_a_constant(cosines, targets, counts,
 @pytest.mark.parametrize("quantity", QUANTITIES)
 def test_gradcheck_holds_without_difficulty_and_without_detaching(cosines, targets, counts, quantity):
     leaf = cosines.requires_grad_()
-    for options in ({"difficulty": False}, {"detach": False}):
+    for options in ({"difficulty": False}, {"detach": False}, {"difficulty": "probability", "detach": False}):
         assert gradcheck(lambda c, o=options: ala_loss(c, targets, counts, 5.0, quantity=quantity, **o), (leaf,))
 
 
@@ -155,7 +231,7 @@ def test_detached_field_has_an_asymmetric_jacobian(counts):
         assert (gap < 1e-6) == symmetric, gap
 
 
-@pytest.mark.parametrize("difficulty", [True, False])
+@pytest.mark.parametrize("difficulty", DIFFICULTIES)
 @pytest.mark.parametrize("quantity", QUANTITIES)
 def test_factors_are_what_the_loss_subtracts(cosines, targets, counts, difficulty, quantity):
     loss = ALALoss(counts, difficulty=difficulty, quantity=quantity, reduction="none")
@@ -175,7 +251,11 @@ def test_factors_are_what_the_loss_subtracts(cosines, targets, counts, difficult
     ("options", "error", "match"),
     [
         ({"quantity": "sqrt"}, ValueError, "quantity is 'sqrt'; allowed are 'log', 'log2', 'ldam', None"),
-        ({"difficulty": "no"}, ValueError, "difficulty is 'no'; allowed are True, False"),
+        ({"difficulty": "no"}, ValueError, "difficulty is 'no'; allowed are True, False, 'probability'"),
+        ({"size": 0}, ValueError, r"size is 0; allowed is a finite number in \(0"),
+        ({"size": math.inf}, ValueError, "size is inf"),
+        ({"size": "large"}, TypeError, "size is 'large'"),
+        ({"size": True}, TypeError, "size is True"),
         ({"detach": None}, ValueError, "detach is None"),
         ({"scale": 0}, ValueError, "scale is 0"),
         ({"scale": [30]}, TypeError, "scale is"),

@@ -39,8 +39,8 @@ def test_template_needs_a_margin_and_takes_any():
         CosineMarginLoss(num_classes=3)
 
     class Nothing(CosineMarginLoss):
-        def margin(self, target_cosines, targets):
-            return torch.zeros_like(target_cosines)
+        def margin(self, cosines, targets):
+            return torch.zeros_like(cosines[:, 0])
 
     cosines, targets = torch.tensor([[0.3, -0.2, 0.9]]), torch.tensor([1])
     torch.testing.assert_close(
@@ -48,10 +48,27 @@ def test_template_needs_a_margin_and_takes_any():
     )
 
 
+def test_margin_sees_every_cosine_and_returns_one_margin_a_sample():
+    class RunnerUp(CosineMarginLoss):
+        def margin(self, cosines, targets):
+            return cosines.topk(2).values[:, 1]
+
+    cosines, targets = torch.tensor([[0.3, -0.2, 0.9]]), torch.tensor([2])
+    expected = F.cross_entropy(16.0 * torch.tensor([[0.3, -0.2, 0.6]]), targets)
+    torch.testing.assert_close(RunnerUp(3, scale=16.0)(cosines, targets), expected)
+
+    class Row(CosineMarginLoss):
+        def margin(self, cosines, targets):
+            return cosines
+
+    with pytest.raises(ValueError, match=r"margin returned shape \(1, 3\); \(1,\) is needed"):
+        Row(3)(cosines, targets)
+
+
 def test_only_the_target_loses_its_margin():
     class Constant(CosineMarginLoss):
-        def margin(self, target_cosines, targets):
-            return torch.full_like(target_cosines, 0.35)
+        def margin(self, cosines, targets):
+            return torch.full_like(cosines[:, 0], 0.35)
 
     cosines, targets = torch.tensor([[0.3, -0.2, 0.9]], dtype=torch.float64), torch.tensor([1])
     expected = F.cross_entropy(16.0 * torch.tensor([[0.3, -0.55, 0.9]], dtype=torch.float64), targets)

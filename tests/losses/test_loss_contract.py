@@ -35,10 +35,10 @@ def test_value_and_gradient_are_those_of_the_docstring(case, targets, weight):
 
 def test_gradcheck(case, targets):
     # Detached ALA is not the gradient of its value: test_ala_loss.py shows that this very check fails on it.
-    options = {} if case.pure else {"difficulty": False}
-    for reduction in REDUCTIONS:
-        loss = case.build(reduction=reduction, **options)
-        assert gradcheck(lambda z, f=loss: f(z, targets), (case.scores(len(targets)).requires_grad_(),))
+    for options in [{}] if case.pure else [{"difficulty": False}, {"detach": False}]:
+        for reduction in REDUCTIONS:
+            loss = case.build(reduction=reduction, **options)
+            assert gradcheck(lambda z, f=loss: f(z, targets), (case.scores(len(targets)).requires_grad_(),))
 
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)

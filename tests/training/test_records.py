@@ -118,6 +118,8 @@ def test_a_table_never_mixes_settings(other: dict[str, Any]) -> None:
 def test_labels() -> None:
     assert records.label(make(loss="ce", classifier="cosine")) == "cross-entropy (cosine)"
     assert records.label(make(loss="gala", loss_options={"lambda_pos": 1.2})) == "GALA (lambda_pos 1.2)"
+    assert records.label(make(loss="gala", classifier="cosine")) == "GALA (cosine)"
+    assert records.label(make(loss="ala", classifier="cosine")) == "ALA"
 
 
 def test_find_results_walks_up_and_says_what_is_missing(tmp_path: Path) -> None:
@@ -138,7 +140,7 @@ def test_committed_records_are_whole_and_name_their_run(path: Path) -> None:
     config = RunConfig.from_dict(record["config"])
     if config.class_order is None:
         assert path.parent.name == config.run_name
-    else:  # a number stands for the order, whose check sum would be the run's name
+    elif path.parent.name != config.run_name:  # a number stands for the order's check sum
         assert path.parent.name[:-1] == config.run_name[:-8]
     assert config.recipe == path.parent.parent.name
     environment = record["environment"]

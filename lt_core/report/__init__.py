@@ -1,0 +1,30 @@
+"""Every table and figure of the experiments, made from run records and from nothing else (chapters 10 to 12).
+
+A table or figure is a function of a `Study`. The chapters call these functions, ``python -m lt_core report`` writes
+what they give to files, and a test compares the pages with both.
+"""
+
+from __future__ import annotations
+
+from lt_core.report import analysis, methods, recipe
+from lt_core.report.statistics import Difference, mean_sd, paired_difference
+from lt_core.report.study import METHODS, MissingRuns, Run, Study, load_study, seeds
+from lt_core.report.write import FIGURES, TABLES, write_report
+
+__all__ = [
+    "FIGURES",
+    "METHODS",
+    "TABLES",
+    "Difference",
+    "MissingRuns",
+    "Run",
+    "Study",
+    "analysis",
+    "load_study",
+    "mean_sd",
+    "methods",
+    "paired_difference",
+    "recipe",
+    "seeds",
+    "write_report",
+]

@@ -1,0 +1,175 @@
+"""Published top-1 accuracies on CIFAR100-LT, each with what is known of its recipe and with its public source.
+
+The values are those that the named README, issue or picture of a table shows, digit for digit (where it shows errors,
+100 minus the error; of a user's three runs, the mean). What the source does not say is "not stated"; what only the
+released code shows is marked "(code)". The papers themselves were not read for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+PLAIN, STRONG = "plain augmentation", "AutoAugment"
+FACTORS = (200, 100, 50, 10)
+
+
+@dataclass(frozen=True)
+class Published:
+    """One published row.
+
+    Args:
+        block: `PLAIN` (crop and flip, mixup where it says so) or `STRONG` (AutoAugment or RandAugment).
+        method: its name here.
+        top1: percent by imbalance factor, as printed.
+        network, epochs, augmentation, epoch_chosen, seeds: the recipe, as far as it is known.
+        source: repository on GitHub, and the place in it.
+    """
+
+    block: str
+    method: str
+    top1: Mapping[int, str]
+    network: str
+    epochs: str
+    augmentation: str
+    epoch_chosen: str
+    seeds: str
+    source: str
+
+
+CROP, MIXUP, AUTO = "crop, flip", "crop, flip, mixup", "AutoAugment, Cutout"
+UNKNOWN, BEST = "not stated", "best on test (code)"
+SURE = "YutingLi0606/SURE, img/long-tail.jpeg"
+OPENLT = "liming-ai/OpenLT, README"
+MENON = "google-research/google-research, logit_adjustment"
+BALMS = "jiawei-ren/BalancedMetaSoftmax-Classification, README"
+GALA = "lt-project-repository/lt-peoject, README"
+
+PUBLISHED = (
+    Published(
+        PLAIN, "cross-entropy", {100: "38.30", 50: "43.90", 10: "55.70"},
+        "ResNet-32", UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, SURE,
+    ),
+    Published(
+        PLAIN, "cross-entropy (a user of CMO)", {100: "38.50"},
+        "ResNet-32", "200", CROP, BEST, "3 (38.81, 38.46, 38.22)", "naver-ai/cmo, issue 4",
+    ),
+    Published(
+        PLAIN, "cross-entropy (OpenLT)", {100: "40.3"}, "ResNet-32", "200", CROP, BEST, UNKNOWN, OPENLT
+    ),
+    Published(
+        PLAIN, "cross-entropy (Menon et al.)", {100: "39.87"}, "own (code)", "1419 (code)", "pad 2, crop, flip",
+        "last (code)", UNKNOWN, MENON,
+    ),
+    Published(
+        PLAIN, "cross-entropy, adjusted (Menon et al.)", {100: "44.07"}, "own (code)", "1419 (code)",
+        "pad 2, crop, flip", "last (code)", UNKNOWN, MENON,
+    ),
+    Published(
+        PLAIN, "logit-adjusted (Menon et al.)", {100: "44.06"}, "own (code)", "1419 (code)", "pad 2, crop, flip",
+        "last (code)", UNKNOWN, MENON,
+    ),
+    Published(
+        PLAIN, "focal", {100: "38.4", 50: "44.3", 10: "55.8"},
+        "ResNet-32", UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, "KaihuaTang/Long-Tailed-Recognition.pytorch, classification",
+    ),
+    Published(
+        PLAIN, "class-balanced focal", {100: "39.60", 50: "45.17", 10: "57.99"},
+        "ResNet-32", UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, SURE,
+    ),
+    Published(
+        PLAIN, "LDAM-DRW", {100: "42.04", 50: "46.62", 10: "58.71"},
+        "ResNet-32", "200 (code)", CROP + " (code)", BEST, UNKNOWN, SURE + "; code: kaidic/LDAM-DRW",
+    ),
+    Published(PLAIN, "LDAM-DRW (OpenLT)", {100: "42.9"}, "ResNet-32", "200", CROP, BEST, UNKNOWN, OPENLT),
+    Published(
+        PLAIN, "balanced softmax (OpenLT)", {100: "46.47"}, "ResNet-32", "200", CROP, BEST, UNKNOWN, OPENLT
+    ),
+    Published(
+        PLAIN, "balanced softmax (BagofTricks)", {100: "42.99", 50: "46.55"},
+        "ResNet-32", "200", CROP, BEST, UNKNOWN, "zhangyongshun/BagofTricks-LT, trick_gallery.md (errors)",
+    ),
+    Published(
+        PLAIN, "MiSLAS, two stages", {100: "47.0", 50: "52.3", 10: "63.2"},
+        "ResNet-32", "200 + 10", MIXUP, BEST, UNKNOWN, "dvlab-research/MiSLAS, README",
+    ),
+    Published(
+        PLAIN, "GCL, two stages", {200: "44.88"}, "ResNet-32", "200 + 30 (code)", MIXUP + " (code)", BEST, UNKNOWN,
+        "implied by GALA's abstract: 48.5 − 3.62; code: Keke921/GCLLoss",
+    ),
+    Published(
+        STRONG, "cross-entropy", {200: "41.2"}, "ResNet-32", "13,000 steps of 512", AUTO, BEST, UNKNOWN, BALMS
+    ),
+    Published(
+        STRONG, "balanced softmax", {200: "46.7"}, "ResNet-32", "13,000 steps of 512", AUTO, BEST, UNKNOWN, BALMS
+    ),
+    Published(
+        STRONG, "balanced softmax, decoupled", {200: "47.2"}, "ResNet-32", "13,000 steps + classifier", AUTO,
+        BEST, UNKNOWN, BALMS,
+    ),
+    Published(
+        STRONG, "BALMS", {200: "48.0"}, "ResNet-32", "13,000 steps + classifier", AUTO, BEST, UNKNOWN, BALMS
+    ),
+    Published(
+        STRONG, "GALA", {200: "48.0", 100: "52.1", 50: "56.0", 10: "63.8"},
+        "ResNet-32", "200", AUTO, BEST, UNKNOWN, GALA,
+    ),
+    Published(
+        STRONG, "GALA, re-balanced: sees the test set", {200: "48.5", 100: "52.3", 50: "56.5", 10: "64.2"},
+        "ResNet-32", "200", AUTO, "best on test, re-balanced (code)", UNKNOWN, GALA,
+    ),
+    Published(
+        STRONG, "ResLT", {100: "48.21", 50: "52.71", 10: "62.01"},
+        "ResNet-32", UNKNOWN, "AutoAugment", UNKNOWN, UNKNOWN, SURE,
+    ),
+    Published(
+        STRONG, "ProCo", {100: "52.8", 50: "57.1", 10: "65.5"},
+        "ResNet-32", "200", AUTO, BEST, UNKNOWN, "LeapLabTHU/ProCo, README",
+    ),
+    Published(
+        STRONG, "ProCo, longer", {100: "54.2"}, "ResNet-32", "400", AUTO, BEST, UNKNOWN, "LeapLabTHU/ProCo, README"
+    ),
+    Published(
+        STRONG, "NCL, one of three networks", {100: "53.31"},
+        "ResNet-32", "400", "RandAugment", UNKNOWN, UNKNOWN, "Bazinga699/NCL, issue 2",
+    ),
+    Published(
+        PLAIN, "NCL, one of three networks", {100: "47.93"},
+        "ResNet-32", "400", CROP, UNKNOWN, UNKNOWN, "Bazinga699/NCL, issue 2",
+    ),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Target:
+    """A published value that the study is judged against, with the runs that should give it.
+
+    Args:
+        recipe: of the study.
+        method: name of its runs.
+        imbalance_factor: theirs.
+        low, high: published top-1 in percent; equal where there is one value.
+        tolerance: largest distance, in points, at which it counts as reproduced.
+        rebalanced: whether the value is after re-balancing, which sees the test set.
+    """
+
+    recipe: str
+    method: str
+    imbalance_factor: int
+    low: float
+    high: float
+    tolerance: float
+    rebalanced: bool = False
+
+
+_GALA = {200: 48.0, 100: 52.1, 50: 56.0, 10: 63.8}
+_REBALANCED = {200: 48.5, 100: 52.3, 50: 56.5, 10: 64.2}
+TARGETS = (
+    Target("plain", "cross-entropy", 100, 38.3, 38.8, 1.0),
+    Target("plain", "LDAM-DRW", 100, 42.0, 42.0, 1.0),
+    *(Target("strong", "GALA", factor, value, value, 0.7) for factor, value in _GALA.items()),
+    *(
+        Target("strong", "GALA (lambda_neg 0.9, lambda_pos 1.2)", factor, value, value, 0.7, rebalanced=True)
+        for factor, value in _REBALANCED.items()
+    ),
+)

@@ -1,0 +1,172 @@
+"""The runs of one schedule, and how the tables and figures find them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lt_core import records
+from lt_core.training.recipes import RECIPES, RunConfig
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SCHEDULES = {
+    "plain": "recipe plain: ResNet-32, 200 epochs",
+    "strong": "recipe strong: ResNet-32, 200 epochs, AutoAugment and Cutout",
+    "short": "CPU schedule (recipe short): ResNet-8, 40 epochs",
+}
+# The order of tables and legends; methods that are not named here follow in the order of their runs' names.
+METHODS = ("cross-entropy", "cross-entropy (cosine)", "balanced softmax", "LDAM-DRW", "ALA", "GALA")
+CHANGES = ("backbone", "epochs", "batch_size", "augmentation", "schedule", "learning_rate", "weight_decay")
+
+
+class MissingRuns(records.RecordError):
+    """A table or figure needs runs that are not recorded."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One recorded run."""
+
+    folder: Path
+    record: Mapping[str, Any]
+
+    @cached_property
+    def config(self) -> RunConfig:
+        return RunConfig.from_dict(self.record["config"])
+
+    @property
+    def method(self) -> str:
+        """The method's name, such as ``LDAM-DRW``."""
+        return records.label(self.record)
+
+    @property
+    def last(self) -> Mapping[str, Any]:
+        """Results of the last epoch: the headline."""
+        return self.record["final"]["last"]
+
+    @property
+    def best(self) -> Mapping[str, Any]:
+        """Results of the epoch that is best on the test set, which has therefore seen the test set."""
+        return self.record["final"]["best_on_test"]
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """What the run has otherwise than its recipe: ``{}``, or such as ``{"augmentation": "none"}``."""
+        recipe = RECIPES[self.config.recipe]
+        return {name: value for name in CHANGES if (value := getattr(self.config, name)) != getattr(recipe, name)}
+
+    @property
+    def class_counts(self) -> list[int]:
+        """Training images of each label, whatever the class order."""
+        from lt_core.data import class_counts, counts_in_order
+        from lt_core.data.cifar import TUNING, TUNING_COUNT
+
+        largest = TUNING_COUNT if self.config.dataset == TUNING else 500
+        return counts_in_order(class_counts(100, largest, self.config.imbalance_factor), self.config.class_order)
+
+    def probabilities(self) -> Tensor:
+        """Test probabilities (10000, 100); a `lt_core.records.RecordError` for a run whose own are not kept."""
+        return records.load_probabilities(self.folder)
+
+    def pushes(self) -> dict[str, Tensor]:
+        """Pushes (100, 100) of the first and the last epoch; kept for the same runs as the probabilities."""
+        return records.load_pushes(self.folder)
+
+
+class Study:
+    """All recorded runs of one recipe on CIFAR100-LT.
+
+    Args:
+        folder: holds a folder a run, such as ``book/results/study/short``; its name is the recipe.
+
+    Raises:
+        lt_core.records.RecordError: there is no record, one cannot be read, or one is of another recipe.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.recipe = self.folder.resolve().name
+        paths = sorted(self.folder.glob("*/record.json"))
+        if not paths:
+            raise records.RecordError(f"there is no record at {self.folder}/*/record.json")
+        self.runs = [Run(path.parent, records.load(path)) for path in paths]
+        for run in self.runs:
+            if run.config.recipe != self.recipe:
+                raise records.RecordError(f"{run.folder} is of recipe {run.config.recipe!r}, not {self.recipe!r}")
+
+    def __iter__(self) -> Iterator[Run]:
+        return iter(self.runs)
+
+    def __str__(self) -> str:
+        return f"{SCHEDULES.get(self.recipe, self.recipe)}; {len(self.runs)} runs, digest {self.digest}"
+
+    @cached_property
+    def digest(self) -> str:
+        """Eight hexadecimal digits that change with any record, and with any array beside one."""
+        total = hashlib.sha256()
+        for path in sorted(self.folder.glob("*/*.*")):
+            if path.suffix in (".json", ".npz"):
+                total.update(f"{path.relative_to(self.folder)}\n".encode())
+                total.update(path.read_bytes())
+        return total.hexdigest()[:8]
+
+    def select(self, *methods: str, changes: Mapping[str, Any] | None = None, **conditions: Any) -> list[Run]:
+        """Runs by method and configuration, in the order of the methods and then of the seeds.
+
+        Args:
+            methods: names such as ``"GALA"``; none stands for all there are.
+            changes: what differs from the recipe; default: nothing.
+            conditions: values of configuration keys; those of the canonical experiment are the default
+                (``dataset="cifar100_lt"``, ``imbalance_factor=100``, ``subset_seed=0``, ``class_order=None``), and
+                None frees a key of them, ``class_order="any"`` that one.
+
+        Raises:
+            MissingRuns: no run is left, or a named method has none.
+        """
+        wanted = {"dataset": "cifar100_lt", "imbalance_factor": 100, "subset_seed": 0, "class_order": None} | conditions
+        if wanted["class_order"] == "any":
+            del wanted["class_order"]
+        wanted = {key: value for key, value in wanted.items() if value is not None or key == "class_order"}
+        found = [
+            run
+            for run in self.runs
+            if run.changes == (changes or {})
+            and all(getattr(run.config, key) == value for key, value in wanted.items())
+            and (not methods or run.method in methods)
+        ]
+        missing = [name for name in methods if not any(run.method == name for run in found)]
+        if missing or not found:
+            where = ", ".join(f"{key} {value}" for key, value in {**wanted, **(changes or {})}.items())
+            raise MissingRuns(f"no {self.recipe} run of {', '.join(missing) or 'any method'} ({where})")
+        order = methods or METHODS
+        rank = {name: place for place, name in enumerate(order)}
+        return sorted(found, key=lambda run: (rank.get(run.method, len(rank)), run.config.run_name))
+
+    def by_method(self, *methods: str, **conditions: Any) -> dict[str, list[Run]]:
+        """`select`, as a mapping from the method's name to its runs."""
+        groups: dict[str, list[Run]] = {}
+        for run in self.select(*methods, **conditions):
+            groups.setdefault(run.method, []).append(run)
+        return groups
+
+
+def load_study(recipe: str, results: str | Path | None = None) -> Study:
+    """The recorded study of a recipe.
+
+    Args:
+        recipe: "plain", "strong" or "short".
+        results: folder with a folder for each recipe; default: ``book/results/study`` of the repository.
+    """
+    folder = records.find_results() / "study" if results is None else Path(results)
+    return Study(folder / recipe)
+
+
+def seeds(runs: Iterable[Run]) -> dict[int, Run]:
+    """Runs by their training seed."""
+    return {run.config.seed: run for run in runs}

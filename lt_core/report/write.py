@@ -1,0 +1,97 @@
+"""``python -m lt_core report``: every table and figure that the records allow, as files."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lt_core.records import RecordError, write_atomically
+from lt_core.report import analysis, methods, recipe
+from lt_core.report.study import MissingRuns, Study
+from lt_core.training.recipes import RECIPES
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+MODULES = (recipe, methods, analysis)
+# By name; each takes a Study and gives a pandas DataFrame, or a matplotlib Figure.
+TABLES: dict[str, Callable[[Study], pd.DataFrame]] = {f.__name__: f for m in MODULES for f in m.TABLES}
+FIGURES: dict[str, Callable[[Study], Figure]] = {f.__name__: f for m in MODULES for f in m.FIGURES}
+
+
+def write_report(results: str | Path, out: str | Path) -> list[str]:
+    """Write the tables (Markdown, LaTeX, CSV) and figures (PNG) of every recipe that has records.
+
+    Args:
+        results: folder with a folder for each recipe, such as ``book/results/study`` or what ``grid`` wrote.
+        out: gets ``RECIPE/NAME.md``, ``.tex``, ``.csv`` or ``.png``.
+
+    Returns:
+        A line for each table and figure: the file that was written, or the runs that are missing for it.
+
+    Raises:
+        lt_core.records.RecordError: no recipe has a record, or a record cannot be read.
+    """
+    folders = [Path(results) / name for name in RECIPES]
+    studies = [Study(folder) for folder in folders if any(folder.glob("*/record.json"))]
+    if not studies:
+        raise RecordError(f"there is no record at {results}/RECIPE/RUN/record.json, RECIPE one of {', '.join(RECIPES)}")
+    lines = []
+    for study in studies:
+        lines.append(str(study))
+        for name, make in {**TABLES, **FIGURES}.items():
+            stem = Path(out) / study.recipe / name
+            try:
+                made: Any = make(study)
+            except MissingRuns as error:
+                lines.append(f"  {name}: left out, {error}")
+                continue
+            ending = _write_table(made, stem) if name in TABLES else _write_figure(made, stem)
+            lines.append(f"  {stem}.{ending}")
+    return lines
+
+
+def _write_table(table: pd.DataFrame, stem: Path) -> str:
+    write_atomically(stem.with_suffix(".md"), markdown(table))
+    write_atomically(stem.with_suffix(".tex"), table.to_latex(escape=True))
+    write_atomically(stem.with_suffix(".csv"), table.to_csv())
+    return "md, .tex, .csv"
+
+
+def _write_figure(figure: Figure, stem: Path) -> str:
+    import matplotlib.pyplot as plt
+
+    write_atomically(stem.with_suffix(".png"), png(figure))
+    plt.close(figure)
+    return "png"
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as PNG, without the date and version that would make two equal pictures differ."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """The table as Markdown; levels of the columns are joined, and bars escaped."""
+    flat = table.reset_index() if any(table.index.names) or not _is_range(table) else table
+    names = [" ".join(filter(None, key)) if isinstance(key, tuple) else str(key) for key in flat.columns]
+    rows = [names, ["---"] * len(names), *([_cell(value) for value in row] for row in flat.itertuples(index=False))]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
+
+
+def _is_range(table: pd.DataFrame) -> bool:
+    import pandas as pd
+
+    return isinstance(table.index, pd.RangeIndex)
+
+
+def _cell(value: Any) -> str:
+    import pandas as pd
+
+    missing = value is None or (pd.api.types.is_scalar(value) and pd.isna(value))
+    return "–" if missing else str(value).replace("|", "\\|")

@@ -1,0 +1,88 @@
+"""The tables and figures of the experiments' chapters are those that the records give today."""
+
+from __future__ import annotations
+
+import ast
+import base64
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+import matplotlib.image
+import matplotlib.pyplot as plt
+import nbformat
+import numpy as np
+import pytest
+
+import lt_core as lt
+
+PART = Path(__file__).parents[2] / "book" / "part3_experiments"
+PAGES = sorted(PART.glob("*.ipynb"))
+CALL = re.compile(r"lt\.report\.(?:\w+\.)?(\w+)\((study\b[^()]*)\)")
+ITEMS: dict[str, Any] = {**lt.report.TABLES, **lt.report.FIGURES}
+
+
+def cells(path: Path) -> list[Any]:
+    return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+
+
+def study_of(path: Path) -> lt.report.Study:
+    """The study that a page loads, with ``study = lt.report.load_study("...")`` in a cell."""
+    names = re.findall(r'^study = lt\.report\.load_study\("(\w+)"\)', "\n".join(c.source for c in cells(path)), re.M)
+    assert len(names) == 1, f"{path.name} loads {names}; one study a page"
+    return lt.report.load_study(names[0], PART.parent / "results" / "study")
+
+
+def shown(path: Path) -> list[tuple[str, dict[str, Any], Any]]:
+    """Name, keyword arguments and cell of every table and figure of the report on a page."""
+    found = []
+    for cell in cells(path):
+        for name, arguments in CALL.findall(cell.source):
+            if name in ITEMS:
+                call = ast.parse(f"f({arguments})", mode="eval").body
+                assert isinstance(call, ast.Call)
+                found.append((name, {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}, cell))
+    return found
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda p: p.stem)
+def test_the_page_stores_the_digest_of_the_records_it_shows(path: Path) -> None:
+    texts = [o.get("text", "") for cell in cells(path) if "print(study)" in cell.source for o in cell.outputs]
+    assert texts, "no cell prints the study"
+    assert texts[0].strip() == str(study_of(path)), "the records changed: re-execute the page and read it again"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda p: p.stem)
+def test_every_table_and_figure_is_what_the_records_give(path: Path) -> None:
+    study, items = study_of(path), shown(path)
+    assert len(items) >= 3
+    lt.plots.use_style()
+    for name, arguments, cell in items:
+        made = ITEMS[name](study, **arguments)
+        data = [output.data for output in cell.outputs if "data" in output]
+        if name in lt.report.TABLES:
+            assert any(d.get("text/html") == made.to_html(**as_notebook(made)) for d in data), f"{name} differs"
+            continue
+        pictures = [d["image/png"] for d in data if "image/png" in d]
+        assert len(pictures) == 1, f"{name}: one figure a cell"
+        there = matplotlib.image.imread(io.BytesIO(base64.b64decode(pictures[0])), format="png")
+        buffer = io.BytesIO()
+        made.savefig(buffer, format="png", bbox_inches="tight")  # as a notebook draws it
+        plt.close(made)
+        here = matplotlib.image.imread(io.BytesIO(buffer.getvalue()), format="png")
+        assert here.shape == there.shape, f"{name}: {here.shape} from the records, {there.shape} on the page"
+        assert float(np.abs(here - there).mean()) < 1e-3, f"{name} looks otherwise"
+
+
+def as_notebook(table: Any) -> dict[str, Any]:
+    """What a notebook passes to `DataFrame.to_html`."""
+    return {"max_rows": 60, "max_cols": 20, "show_dimensions": False, "notebook": True}
+
+
+def test_every_item_is_on_a_page_or_lacks_its_runs() -> None:
+    on_pages = {name for path in PAGES for name, _, _ in shown(path)}
+    for name, make in ITEMS.items():
+        if name not in on_pages:
+            with pytest.raises(lt.report.MissingRuns):
+                make(study_of(PAGES[0]))

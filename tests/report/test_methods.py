@@ -1,0 +1,285 @@
+"""The tables and figures of chapter 11, on made-up records whose answers are known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import yaml
+from scipy import stats
+
+from lt_core.data import class_counts
+from lt_core.report import METHODS, MissingRuns, Study, methods
+from lt_core.report.published import PUBLISHED
+from lt_core.report.write import markdown
+from lt_core.training.configs import load_grid
+
+from .conftest import make_record, six_methods
+
+MakeStudy = Callable[..., Study]
+
+
+def cells(values: Any) -> list[Any]:
+    """A row as a list, with ordinary spaces."""
+    return [value.replace("\u00a0", " ") if isinstance(value, str) else value for value in values]
+
+
+def flat(top1: float, seed: int = 0, **config: Any) -> dict[str, Any]:
+    """A record with the same accuracy in every class; a long one keeps every 20th epoch."""
+    record = make_record(np.full(100, top1), seed=seed, **config)
+    if len(record["epochs"]) > 60:
+        record["epochs"] = record["epochs"][19::20]
+    return record
+
+
+def grouped(many: float, medium: float, few: float, seed: int = 0, **config: Any) -> dict[str, Any]:
+    """A record with one accuracy in each shot group of imbalance factor 100."""
+    counts = np.array(class_counts(100, 500, 100))
+    return make_record(np.where(counts > 100, many, np.where(counts < 20, few, medium)), seed=seed, **config)
+
+
+def test_main_has_mean_and_sd_by_hand(make_study: MakeStudy) -> None:
+    study = make_study([grouped(60, 20, 0, loss="ce"), grouped(62, 24, 3, seed=1, loss="ce"), flat(50, loss="gala")])
+    table = methods.main(study)
+    # Groups of 35, 35 and 30 classes; the sd of two values is their distance over the root of two.
+    row = table.loc["cross-entropy"]
+    assert cells(row) == ["29.5 ± 2.1", "61.0 ± 1.4", "22.0 ± 2.8", "1.5 ± 2.1", 2, "30.0 ± 2.1"]
+    assert table.loc["GALA"].tolist() == ["50.0", "50.0", "50.0", "50.0", 1, "50.5"]
+    assert list(table.columns) == ["top-1", "many", "medium", "few", "seeds", "best on test"]
+
+
+def test_main_names_what_is_missing_and_leaves_ablations_out(make_study: MakeStudy) -> None:
+    ablation = flat(1, loss="ala", loss_options={"quantity": "ldam"})
+    study = make_study([flat(50, loss="ce"), flat(40, loss="focal"), flat(45, loss="ala", drw=True), ablation])
+    table = methods.main(study)
+    assert list(table.index) == [*METHODS, "ALA-DRW", "focal"]
+    assert table.loc["LDAM-DRW", ["top-1", "seeds"]].tolist() == ["not recorded", 0]
+    assert "not recorded" in markdown(table)
+    with pytest.raises(MissingRuns, match=r"no short run of .*imbalance_factor 50"):
+        methods.main(study, imbalance_factor=50)
+    only = make_study([flat(1, loss="ala", imbalance_factor=10, loss_options={"quantity": "ldam"})])
+    with pytest.raises(MissingRuns, match="no short run of a method of the main table"):
+        methods.main(only, imbalance_factor=10)
+
+
+def test_few_is_empty_at_factor_ten_and_no_table_crosses_factors_by_group(make_study: MakeStudy) -> None:
+    study = make_study([flat(50, loss="ce"), flat(60, loss="ce", imbalance_factor=10), flat(55, loss="gala")])
+    assert methods.main(study, imbalance_factor=10).loc["cross-entropy", "few"] == "–"
+    table = methods.imbalance(study)
+    assert {title for title, _ in table.columns} == {"last epoch", "best on test", "seeds"}
+    assert table["last epoch"].loc["cross-entropy"].tolist() == ["60.0", "50.0"]
+    assert table["best on test"].loc["cross-entropy"].tolist() == ["60.5", "50.5"]
+    assert table.loc["GALA"].tolist() == ["–", "55.0", "–", "55.5", 0, 1]
+    figure = methods.groups(study, imbalance_factor=10)
+    assert [ax.get_title() for ax in figure.axes] == ["top-1", "many", "medium"]
+    plt.close(figure)
+
+
+def test_one_imbalance_factor_is_no_table_of_factors(make_study: MakeStudy) -> None:
+    with pytest.raises(MissingRuns, match="no short run of a second imbalance factor; recorded: 100"):
+        methods.imbalance(make_study(six_methods()))
+
+
+def test_differences_are_scipys_paired_test_in_every_column(make_study: MakeStudy) -> None:
+    study = make_study(six_methods(seeds=(0, 1, 2, 3)))
+    table = methods.differences(study)
+    assert list(table.index.get_level_values(0).unique()) == ["minus cross-entropy", "minus balanced softmax"]
+    assert len(table) == 10
+    groups = study.by_method()
+    for (baseline, name), row in table.iterrows():
+        for key, title in methods.COLUMNS.items():
+            ours = [run.last[key] for run in groups[name]]
+            theirs = [run.last[key] for run in groups[baseline.removeprefix("minus ")]]
+            interval = stats.ttest_rel(ours, theirs).confidence_interval(0.95)
+            expected = f"{np.mean(ours) - np.mean(theirs):+.1f} [{interval.low:+.1f}, {interval.high:+.1f}]"
+            # Equal methods have equal records here: an interval of width zero, which scipy calls undefined.
+            assert cells([row[title]]) == [expected if np.isfinite(interval.low) else "+0.0 [+0.0, +0.0]"]
+
+
+def test_differences_say_clear_noise_or_unknown(make_study: MakeStudy) -> None:
+    study = make_study(
+        [
+            *(flat(top1, seed, loss="ce") for seed, top1 in enumerate((30.0, 31.0, 32.0))),
+            *(flat(top1, seed, loss="gala") for seed, top1 in enumerate((35.0, 36.1, 37.0))),
+            *(flat(top1, seed, loss="balanced_softmax") for seed, top1 in enumerate((35.0, 30.0, 33.0))),
+            flat(20, seed=2, loss="ala"),
+            flat(99, seed=7, loss="ldam", drw=True),  # shares no seed: no row
+        ]
+    )
+    table = methods.differences(study)
+    block = table.loc["minus cross-entropy"]
+    assert block["top-1 is"].to_dict() == {
+        "balanced softmax": "within noise",
+        "ALA": "unknown: one pair",
+        "GALA": "clear",
+    }
+    assert block["pairs"].tolist() == [3, 1, 3]
+    assert block.loc["ALA", "few"] == "-12.0 (one pair)"
+    assert "LDAM-DRW" not in table.index.get_level_values(1)
+    turned = methods.differences(study, against=["GALA"]).loc[("minus GALA", "cross-entropy"), "top-1"]
+    assert turned.startswith("-5.0")
+    assert block.loc["GALA", "top-1"].startswith("+5.0")
+    with pytest.raises(MissingRuns, match=r"no short run of cross-entropy \(cosine\)"):
+        methods.differences(study, against=["cross-entropy (cosine)"])
+
+
+def test_differences_have_no_few_at_factor_ten(make_study: MakeStudy) -> None:
+    study = make_study([flat(50, loss=loss, imbalance_factor=10) for loss in ("ce", "balanced_softmax")])
+    assert set(methods.differences(study, imbalance_factor=10)["few"]) == {"–"}
+
+
+def test_posthoc_parts_the_losses_and_labels_what_sees_the_test_set(make_study: MakeStudy) -> None:
+    study = make_study([*six_methods(seeds=(0,)), flat(50, loss="la"), flat(40, loss="focal")])
+    table, failures = methods.posthoc(study), methods.twice(study)
+    assert list(table.index) == ["cross-entropy", "cross-entropy (cosine)", "LDAM-DRW", "ALA", "focal"]
+    assert list(failures.index) == ["balanced softmax", "GALA", "logit-adjusted"]
+    for made, middle in ((table, "adjusted, τ = 1"), (failures, "adjusted a second time: a failure")):
+        blocks = list(made.columns.get_level_values(0).unique())
+        assert blocks == ["as trained", middle, "re-balanced, τ = 1: sees the test set", "seeds"]
+    # The made-up records gain two points by adjusting, one by re-balancing.
+    assert table.loc["focal", "as trained"].tolist() == ["40.0", "40.0"]
+    assert table.loc["focal", "adjusted, τ = 1"].tolist() == ["42.0", "42.0"]
+    assert failures.loc["logit-adjusted", "re-balanced, τ = 1: sees the test set"].tolist() == ["51.0", "51.0"]
+    assert list(failures["as trained"].columns) == ["top-1", "many", "few"]
+
+
+def test_posthoc_tables_name_the_kind_of_loss_they_lack(make_study: MakeStudy) -> None:
+    with pytest.raises(MissingRuns, match="no short run of a loss that adjusts already"):
+        methods.twice(make_study([flat(50, loss="ce")]))
+    with pytest.raises(MissingRuns, match="no short run of a loss that does not adjust"):
+        methods.posthoc(make_study([flat(50, loss="gala", imbalance_factor=50)]), imbalance_factor=50)
+
+
+def test_taus_starts_at_the_network_as_trained(make_study: MakeStudy) -> None:
+    figure = methods.taus(make_study([flat(20, loss="ce"), flat(24, seed=1, loss="ce")]))
+    lines = {line.get_label(): line for line in figure.axes[0].lines}
+    adjusted, rebalanced = lines["adjusted"], lines["re-balanced (sees the test set)"]
+    assert adjusted.get_xdata()[0] == 0
+    assert (adjusted.get_ydata()[0], rebalanced.get_ydata()[0]) == (22, 22)  # the mean of the two seeds
+    assert (adjusted.get_ydata()[4], rebalanced.get_ydata()[4]) == (30, 29)  # τ = 1 in the made-up sweep
+    assert "seeds: 2" in figure.axes[0].get_title()
+    plt.close(figure)
+
+
+def test_groups_draws_every_seed_and_the_mean(make_study: MakeStudy) -> None:
+    study = make_study([grouped(60, 20, 0, loss="ce"), grouped(62, 24, 3, seed=1, loss="ce"), flat(50, loss="gala")])
+    figure = methods.groups(study)
+    assert [ax.get_title() for ax in figure.axes] == ["top-1", "many", "medium", "few"]
+    assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == ["cross-entropy", "GALA"]
+    dots, mean = figure.axes[1].lines[:2]
+    assert (list(dots.get_xdata()), list(dots.get_ydata())) == ([60, 62], [0, 0])
+    assert list(mean.get_xdata()) == [61]
+    plt.close(figure)
+
+
+def test_curves_average_only_epochs_that_all_seeds_keep(make_study: MakeStudy) -> None:
+    first, second = flat(40, recipe="strong", loss="ce"), flat(44, seed=1, recipe="strong", loss="ce")
+    second["epochs"].insert(1, {**second["epochs"][0], "epoch": 33, "top1": 99.0})  # a best epoch of its own
+    figure = methods.curves(make_study([first, second]))
+    (line,) = figure.axes[0].lines
+    assert list(line.get_xdata()) == list(range(20, 201, 20))
+    assert line.get_ydata()[-1] == 42
+    plt.close(figure)
+    with pytest.raises(MissingRuns, match="no short run of the six methods"):
+        methods.curves(make_study([flat(50, loss="focal")]))
+
+
+def test_published_values_stand_alone(make_study: MakeStudy) -> None:
+    table = methods.published_values(make_study([flat(12.3, loss="ce")]))
+    assert list(table.index.get_level_values(0).unique()) == ["plain augmentation", "AutoAugment"]
+    assert len(table) == len(PUBLISHED)
+    assert table.loc[("AutoAugment", "GALA"), ["IF 200", "IF 100", "IF 50", "IF 10"]].tolist() == [
+        "48.0", "52.1", "56.0", "63.8",
+    ]  # fmt: skip
+    assert "12.3" not in markdown(table)
+    for column in ("network", "epochs", "augmentation", "epoch chosen", "seeds", "source"):
+        assert (table[column].str.len() > 0).all()
+
+
+CASES = [(52.3, "+0.7", "yes"), (52.4, "+0.8", "no"), (50.9, "-0.7", "yes")]
+
+
+@pytest.mark.parametrize(("top1", "gap", "within"), CASES)
+def test_reproduction_judges_the_best_epoch(make_study: MakeStudy, top1: float, gap: str, within: str) -> None:
+    study = make_study([flat(top1, recipe="strong", loss="gala")])  # best on test is half a point above the last
+    table = methods.reproduction(study)
+    row = table[(table.index == "GALA") & (table["IF"] == 100)].iloc[0]
+    assert (row["published"], row["minus published"], row["within"]) == ("52.1", gap, f"{within} (0.7)")
+    assert row["last"] == f"{top1:.1f}"
+    assert table["seeds"].sum() == 1
+    assert set(table[table["seeds"] == 0]["best on test"]) == {"not recorded"}
+
+
+def test_reproduction_takes_the_rebalanced_epoch_where_the_published_value_does(make_study: MakeStudy) -> None:
+    record = flat(50, recipe="strong", loss="gala", loss_options={"lambda_pos": 1.2, "lambda_neg": 0.9})
+    record["posthoc"]["rebalance_best_on_test"]["top1"] = 52.9
+    table = methods.reproduction(make_study([record]))
+    row = table[table["seeds"] == 1].iloc[0]
+    assert (row["published"], row["best on test"], row["last"]) == ("52.3", "52.9", "51.0")
+    assert row["sees the test set"] == "best: epoch, re-balancing; last: re-balancing"
+
+
+def test_reproduction_measures_a_range_from_its_nearer_end_and_needs_a_published_recipe(make_study: MakeStudy) -> None:
+    study = make_study([flat(38.0, recipe="plain", loss="ce"), flat(44, recipe="plain", loss="ldam", drw=True)])
+    table = methods.reproduction(study)
+    assert table["minus published"].tolist() == ["+0.0", "+2.5"]  # 38.5 lies in 38.3–38.8
+    assert table["last minus published"].tolist() == ["-0.3", "+2.0"]
+    with pytest.raises(MissingRuns, match="no short run of a published recipe"):
+        methods.reproduction(make_study([flat(38.0, loss="ce")]))
+
+
+def test_spread_parts_seeds_subsets_and_orders(make_study: MakeStudy) -> None:
+    order = [1, 0, *range(2, 100)]
+    study = make_study(
+        [
+            flat(60, loss="ce", class_order=[*range(50, 100), *range(50)]),  # a rotation, of the crossed study
+            *(flat(top1, seed, loss="ce") for seed, top1 in enumerate((30.0, 31.0, 32.0))),
+            flat(34, loss="ce", subset_seed=1),
+            flat(29, loss="ce", class_order=order),
+            flat(50, loss="gala"),
+        ]
+    )
+    table = methods.spread(study)
+    ce = table.loc["cross-entropy"]
+    assert ce["runs"].tolist() == [3, 2, 2]
+    assert ce["range of top-1"].tolist() == ["2.0", "4.0", "1.0"]
+    assert cells([ce.loc["training seed", "top-1"]]) == ["31.0 ± 1.0"]
+    assert table.loc["GALA", "top-1"].tolist() == ["not recorded"] * 3
+    with pytest.raises(MissingRuns, match="no short run of GALA with another subset or class order"):
+        methods.spread(study, methods=["GALA"])
+
+
+def tuning_study(make_study: MakeStudy) -> Study:
+    tuning = {"dataset": "cifar100_lt_tuning"}
+    focal = [(40, {}), (43, {"gamma": 0.5}), (41, {"gamma": 1.0})]
+    records = [flat(top1, loss="focal", loss_options=options, **tuning) for top1, options in focal]
+    records += [flat(38, loss="ce", **tuning), flat(39, loss="ce"), flat(41, seed=1, loss="ce")]
+    records += [flat(35, loss="focal"), flat(36, loss="focal", loss_options={"gamma": 0.5})]
+    records[3]["posthoc"]["sweep"]["adjust"] = [30.0, 31.0, 32.0, 33.0, 34.0, 33.5, 20.0]
+    return make_study(records)
+
+
+def test_tuning_shows_default_best_and_retrained(make_study: MakeStudy) -> None:
+    table = methods.tuning(tuning_study(make_study))
+    assert list(table.index) == [
+        "cross-entropy", "focal", "cross-entropy, adjusted", "cross-entropy, re-balanced (sees the test set)",
+    ]  # fmt: skip
+    assert table.loc["focal"].tolist() == [3, "40.0", "43.0", "gamma 0.5", "35.0", "36.0"]
+    assert cells(table.loc["cross-entropy"]) == [1, "38.0", "38.0", "default", "40.0 ± 1.4", "40.0 ± 1.4"]
+    adjusted = cells(table.loc["cross-entropy, adjusted"])
+    assert adjusted == [7, "33.0", "34.0", "τ 1.25", "30.0 ± 0.0", "30.0 ± 0.0"]
+    with pytest.raises(MissingRuns, match="no short run of any method"):
+        methods.tuning(make_study([flat(39, loss="ce", imbalance_factor=50)]), imbalance_factor=50)
+
+
+def test_frozen_configurations_are_runs_of_a_grid(make_study: MakeStudy, tmp_path: Path) -> None:
+    file = tmp_path / "tuned.yaml"
+    file.write_text(yaml.safe_dump({"runs": methods.frozen(tuning_study(make_study))}))
+    configs = load_grid(file)
+    assert [config.run_name for config in configs] == ["ce-if100-s0", "focal-gamma_0.5-if100-s0"]
+    assert {config.dataset for config in configs} == {"cifar100_lt"}
+    assert {config.recipe for config in configs} == {"short"}

@@ -1,0 +1,68 @@
+"""The published values: complete, consistent with each other and with the targets."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from lt_core.losses import LOSS_NAMES
+from lt_core.report.published import FACTORS, PLAIN, PUBLISHED, STRONG, TARGETS, Published
+from lt_core.training.recipes import RECIPES
+
+BY_NAME = {(row.block, row.method): row for row in PUBLISHED}
+
+
+@pytest.mark.parametrize("row", PUBLISHED, ids=lambda row: f"{row.block}: {row.method}")
+def test_a_row_is_whole(row: Published) -> None:
+    assert row.block in (PLAIN, STRONG)
+    assert row.top1
+    assert set(row.top1) <= set(FACTORS)
+    accuracies = [float(row.top1[factor]) for factor in FACTORS if factor in row.top1]
+    assert accuracies == sorted(accuracies), "less imbalance, higher accuracy"
+    assert all(30 < a < 70 for a in accuracies), "percent, not shares or errors"
+    assert re.match(r"[\w.-]+/[\w.-]+, |implied by", row.source), "a repository and the place in it"
+    for field in (row.network, row.epochs, row.augmentation, row.epoch_chosen, row.seeds):
+        assert field
+
+
+def test_no_row_appears_twice() -> None:
+    assert len(BY_NAME) == len(PUBLISHED)
+
+
+def test_augmentation_agrees_with_the_block() -> None:
+    for row in PUBLISHED:
+        strong = "Augment" in row.augmentation
+        assert strong == (row.block == STRONG), row.method
+
+
+def test_values_that_follow_from_others() -> None:
+    implied = BY_NAME[PLAIN, "GCL, two stages"].top1[200]
+    rebalanced = BY_NAME[STRONG, "GALA, re-balanced: sees the test set"].top1
+    assert float(implied) == pytest.approx(float(rebalanced[200]) - 3.62)
+    user = BY_NAME[PLAIN, "cross-entropy (a user of CMO)"]
+    three = [float(value) for value in re.findall(r"\d+\.\d+", user.seeds)]
+    assert len(three) == 3
+    assert float(user.top1[100]) == pytest.approx(sum(three) / 3, abs=0.005)
+
+
+def test_the_targets_are_published_values() -> None:
+    values = {(t.method, t.imbalance_factor): (t.low, t.high) for t in TARGETS}
+    for factor in FACTORS:
+        plain = float(BY_NAME[STRONG, "GALA"].top1[factor])
+        rebalanced = float(BY_NAME[STRONG, "GALA, re-balanced: sees the test set"].top1[factor])
+        assert values["GALA", factor] == (plain, plain)
+        assert values["GALA (lambda_neg 0.9, lambda_pos 1.2)", factor] == (rebalanced, rebalanced)
+    low, high = values["cross-entropy", 100]
+    assert low == float(BY_NAME[PLAIN, "cross-entropy"].top1[100])
+    assert high == pytest.approx(38.81, abs=0.02)  # the highest of the user's three
+    assert values["LDAM-DRW", 100][0] == pytest.approx(float(BY_NAME[PLAIN, "LDAM-DRW"].top1[100]), abs=0.05)
+
+
+def test_the_targets_recipes_fit_the_published_augmentation() -> None:
+    assert "gala" in LOSS_NAMES
+    for target in TARGETS:
+        strong = RECIPES[target.recipe].augmentation == "autoaugment"
+        assert strong == target.method.startswith("GALA")
+        assert target.tolerance == (0.7 if strong else 1.0)
+        assert target.rebalanced == ("lambda" in target.method)
