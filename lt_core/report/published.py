@@ -42,7 +42,7 @@ UNKNOWN, BEST = "not stated", "best on test (code)"
 SURE = "YutingLi0606/SURE, img/long-tail.jpeg"
 OPENLT = "liming-ai/OpenLT, README"
 MENON = "google-research/google-research, logit_adjustment"
-BALMS = "jiawei-ren/BalancedMetaSoftmax-Classification, README"
+BALMS = "jiawei-ren/BalancedMetaSoftmax-Classification"
 GALA = "lt-project-repository/lt-peoject, README"
 
 PUBLISHED = (
@@ -71,7 +71,7 @@ PUBLISHED = (
     ),
     Published(
         PLAIN, "focal", {100: "38.4", 50: "44.3", 10: "55.8"},
-        "ResNet-32", UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, "KaihuaTang/Long-Tailed-Recognition.pytorch, classification",
+        "ResNet-32", UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, "KaihuaTang/Long-Tailed-Recognition.pytorch",
     ),
     Published(
         PLAIN, "class-balanced focal", {100: "39.60", 50: "45.17", 10: "57.99"},
@@ -79,7 +79,7 @@ PUBLISHED = (
     ),
     Published(
         PLAIN, "LDAM-DRW", {100: "42.04", 50: "46.62", 10: "58.71"},
-        "ResNet-32", "200 (code)", CROP + " (code)", BEST, UNKNOWN, SURE + "; code: kaidic/LDAM-DRW",
+        "ResNet-32", "200 (code)", CROP + " (code)", BEST, UNKNOWN, "YutingLi0606/SURE, img; code: kaidic/LDAM-DRW",
     ),
     Published(PLAIN, "LDAM-DRW (OpenLT)", {100: "42.9"}, "ResNet-32", "200", CROP, BEST, UNKNOWN, OPENLT),
     Published(
@@ -87,7 +87,7 @@ PUBLISHED = (
     ),
     Published(
         PLAIN, "balanced softmax (BagofTricks)", {100: "42.99", 50: "46.55"},
-        "ResNet-32", "200", CROP, BEST, UNKNOWN, "zhangyongshun/BagofTricks-LT, trick_gallery.md (errors)",
+        "ResNet-32", "200", CROP, BEST, UNKNOWN, "zhangyongshun/BagofTricks-LT, trick_gallery.md",
     ),
     Published(
         PLAIN, "MiSLAS, two stages", {100: "47.0", 50: "52.3", 10: "63.2"},
@@ -95,7 +95,7 @@ PUBLISHED = (
     ),
     Published(
         PLAIN, "GCL, two stages", {200: "44.88"}, "ResNet-32", "200 + 30 (code)", MIXUP + " (code)", BEST, UNKNOWN,
-        "implied by GALA's abstract: 48.5 − 3.62; code: Keke921/GCLLoss",
+        "48.5 − 3.62, GALA's abstract; Keke921/GCLLoss",
     ),
     Published(
         STRONG, "cross-entropy", {200: "41.2"}, "ResNet-32", "13,000 steps of 512", AUTO, BEST, UNKNOWN, BALMS

@@ -66,3 +66,9 @@ def test_the_targets_recipes_fit_the_published_augmentation() -> None:
         assert strong == target.method.startswith("GALA")
         assert target.tolerance == (0.7 if strong else 1.0)
         assert target.rebalanced == ("lambda" in target.method)
+
+
+def test_no_cell_is_longer_than_a_page_shows() -> None:
+    """A notebook cuts a table's cells after fifty characters."""
+    for row in PUBLISHED:
+        assert all(len(str(value)) < 50 for value in vars(row).values() if isinstance(value, str)), row
