@@ -23,7 +23,7 @@ class Published:
         method: its name here.
         top1: percent by imbalance factor, as printed.
         network, epochs, augmentation, epoch_chosen, seeds: the recipe, as far as it is known.
-        source: repository on GitHub, and the place in it.
+        source: repository on GitHub, and the place in it (the README where none is named).
     """
 
     block: str
@@ -71,7 +71,7 @@ PUBLISHED = (
     ),
     Published(
         PLAIN, "focal", {100: "38.4", 50: "44.3", 10: "55.8"},
-        "ResNet-32", UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, "KaihuaTang/Long-Tailed-Recognition.pytorch",
+        "ResNet-32", UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, "KaihuaTang/Long-Tailed-Recognition.pytorch, png",
     ),
     Published(
         PLAIN, "class-balanced focal", {100: "39.60", 50: "45.17", 10: "57.99"},
