@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lt_core import plots
 from lt_core.records import RecordError, write_atomically
 from lt_core.report import analysis, methods, recipe
 from lt_core.report.study import MissingRuns, Study
@@ -39,6 +40,7 @@ def write_report(results: str | Path, out: str | Path) -> list[str]:
     studies = [Study(folder) for folder in folders if any(folder.glob("*/record.json"))]
     if not studies:
         raise RecordError(f"there is no record at {results}/RECIPE/RUN/record.json, RECIPE one of {', '.join(RECIPES)}")
+    plots.use_style()
     lines = []
     for study in studies:
         lines.append(str(study))
