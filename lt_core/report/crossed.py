@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from lt_core import plots
 from lt_core.data import CIFAR100_CLASSES
+from lt_core.metrics import shot_groups
 from lt_core.records import GROUPS
 from lt_core.report.study import MissingRuns, Study
 
@@ -358,7 +359,8 @@ def _mean_effects(runs: dict[str, Rotations]) -> Array:
 
 
 def _shot_masks(counts: Array) -> dict[str, NDArray[np.bool_]]:
-    return dict(zip(GROUPS, (counts > 100, (counts >= 20) & (counts <= 100), counts < 20), strict=True))
+    masks = shot_groups(counts.astype(int).ravel().tolist())
+    return {group: masks[group].numpy().reshape(counts.shape) for group in GROUPS}
 
 
 def _clustered(values: Array, mask: NDArray[np.bool_]) -> str:

@@ -260,7 +260,7 @@ class Trainer:
             whole = order[first : first + self.batch_size]
             index = whole[rank::processes]
             targets = self.targets[index]
-            buffers = dict(self.loss.named_buffers())
+            buffers = {} if pushes is None else dict(self.loss.named_buffers())
             loss, outputs = self.step(images[index], targets, self.targets[whole])
             meter.update(loss, outputs, targets)
             with trusted_values():

@@ -19,7 +19,7 @@ from lt_core.losses import COSINE_LOSSES, LOSS_NAMES
 from lt_core.models import BACKBONES, CLASSIFIERS
 from lt_core.validation import check_choice, check_number, check_whole
 
-SCHEDULES = {"step": 0.025, "cosine": 0.01}  # with the fraction of the epochs that warm up, as in `plain` and `strong`
+SCHEDULES = {"step": 0.025, "cosine": 0.01}  # with the fraction of the epochs that warm up
 COSINE_SCALE = 30.0  # for a cosine classifier under a loss that does not scale by itself
 
 
@@ -71,7 +71,7 @@ _PLAIN = Recipe(
     drop_last=False,
     augmentation="crop_flip",
     schedule="step",
-    warmup=0.025,
+    warmup=SCHEDULES["step"],
 )
 RECIPES = {
     # LDAM-DRW's: the most used recipe for CIFAR-LT.
@@ -85,7 +85,7 @@ RECIPES = {
         drop_last=True,
         augmentation="autoaugment",
         schedule="cosine",
-        warmup=0.01,
+        warmup=SCHEDULES["cosine"],
         weight_decay=5e-4,
     ),
     # `plain` for a CPU: a small network, 40 epochs. Its numbers are never set beside published ones.
@@ -210,7 +210,7 @@ class RunConfig:
             batch_size=int(self.batch_size or 0),
             augmentation=str(self.augmentation),
             schedule=schedule,
-            warmup=named.warmup if schedule == named.schedule else SCHEDULES[schedule],
+            warmup=SCHEDULES[schedule],
             learning_rate=float(self.learning_rate or 0.0),
             weight_decay=float(self.weight_decay or 0.0),
         )
