@@ -2,17 +2,18 @@
 PYTHON ?= python3
 BIN := .venv/bin
 HTML := _build/html/index.html
+VENDOR := _build/static/vendor/.done
 NOTEBOOKS := $(BIN)/python book/tools/notebooks.py
 NBVAL := $(BIN)/python -m pytest -q -p no:cacheprovider --nbval --nbval-current-env --nbval-cell-timeout=120 \
 	--nbval-sanitize-with=tests/nbval_sanitize.cfg
 
-.PHONY: help book test lint unit nbval pages notebooks lock clean
+.PHONY: help book test lint unit nbval pages browser notebooks lock clean
 
 help:
 	@echo "make book       build the book into _build/html"
 	@echo "make test       lint, type check, unit tests, notebooks, book: all that must hold"
 	@echo "make notebooks  re-execute and normalise the notebooks (NB=path for one)"
-	@echo "make lint | unit | nbval | pages   one part of make test"
+	@echo "make lint | unit | nbval | pages | browser   one part of make test"
 	@echo "make lock       resolve requirements.txt anew from pyproject.toml"
 
 .venv/.installed: requirements.txt pyproject.toml
@@ -24,12 +25,17 @@ help:
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -e .
 	@touch $@
 
-book: .venv/.installed
-	@$(BIN)/jupyter-book build . -W -n --keep-going -q
+# What the pages load, at the versions of package-lock.json (npm; without one, a Node from PyPI).
+$(VENDOR): .venv/.installed package.json package-lock.json book/tools/vendor.py
+	@$(BIN)/python book/tools/vendor.py
+
+# All pages each time: Sphinx copies no changed style sheet or script where it finds no changed page.
+book: .venv/.installed $(VENDOR)
+	@$(BIN)/jupyter-book build . --all -W -n --keep-going -q
 	@$(BIN)/python book/tools/check_pages.py
 	@echo "the book is at $(CURDIR)/$(HTML)"
 
-test: lint unit nbval pages
+test: lint unit nbval pages browser
 	@echo "all checks passed"
 
 lint: .venv/.installed
@@ -37,7 +43,7 @@ lint: .venv/.installed
 	$(BIN)/mypy
 
 unit: .venv/.installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadscope tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadscope --ignore=tests/browser tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --doctest-modules lt_core
 
 # Outputs must not depend on the number of threads, so every notebook runs with one and with two.
@@ -46,6 +52,10 @@ nbval: .venv/.installed
 	OMP_NUM_THREADS=2 OMP_WAIT_POLICY=PASSIVE $(NBVAL) book
 
 pages: book
+
+# Every page in Chromium, from its file and without a network. Needs the built book.
+browser: .venv/.installed
+	$(BIN)/python -m pytest -q -n 2 -p no:cacheprovider tests/browser
 
 notebooks: .venv/.installed
 	$(NOTEBOOKS) $(NB)
@@ -57,4 +67,4 @@ lock: .venv/.installed
 		$(if $(UPGRADE),--upgrade) -q -o requirements.txt
 
 clean:
-	rm -rf _build .venv
+	rm -rf _build .venv node_modules

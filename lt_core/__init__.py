@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from lt_core import records as records
     from lt_core import report as report
     from lt_core import training as training
+    from lt_core import widgets as widgets
     from lt_core.seeding import set_seed as set_seed
 
 __version__ = "0.1.0"
-_SUBMODULES = ("data", "losses", "metrics", "models", "plots", "posthoc", "records", "report", "training")
+_SUBMODULES = ("data", "losses", "metrics", "models", "plots", "posthoc", "records", "report", "training", "widgets")
 __all__ = ["__version__", "set_seed", *_SUBMODULES]
 
 

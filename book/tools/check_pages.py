@@ -1,15 +1,26 @@
-"""Fail unless every page of `_toc.yml` was built as HTML, and `index.html` with it."""
+"""Fail unless every page of `_toc.yml` was built as HTML, and `index.html` with it, and none is too heavy.
+
+A page is its HTML and the pictures it shows. What all pages share in `_static` is not counted.
+"""
 
 from __future__ import annotations
 
+import json
+import re
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
+PAGE_LIMIT = 1_500_000  # bytes
+SOURCE_LIMIT = 60_000  # bytes of JavaScript in one widget
+WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
+IMAGE = re.compile(r'<img\b[^>]*?\bsrc="([^"]+)"')
 
 
 def pages(node: Any) -> Iterator[str]:
@@ -27,12 +38,48 @@ def toc_pages() -> list[str]:
     return list(pages(yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))))
 
 
+def page_bytes(path: Path) -> int:
+    """The size of a built page with its pictures, each counted once."""
+    text = path.read_text(encoding="utf-8")
+    names = {unquote(source) for source in IMAGE.findall(text) if not source.startswith("data:")}
+    pictures = {(path.parent / name).resolve() for name in names if "_static/" not in name}
+    return path.stat().st_size + sum(picture.stat().st_size for picture in pictures)
+
+
+def heavy_pages(paths: list[Path]) -> list[str]:
+    return [
+        f"{path.relative_to(ROOT)} has {size:,} bytes with its pictures; at most {PAGE_LIMIT:,}"
+        for path in paths
+        if (size := page_bytes(path)) > PAGE_LIMIT
+    ]
+
+
+def widget_faults(notebook: Path) -> list[str]:
+    """Widgets of ours whose source is too long, and kinds that come twice: each one stores its whole source."""
+    metadata = json.loads(notebook.read_text(encoding="utf-8"))["metadata"]
+    models = metadata.get("widgets", {}).get(WIDGET_STATE, {}).get("state", {}).values()
+    states = [model["state"] for model in models if "_esm" in model["state"]]
+    faults = [
+        f"{state['_anywidget_id']} has {size:,} bytes of source; at most {SOURCE_LIMIT:,}"
+        for state in states
+        if (size := len(state["_esm"].encode())) > SOURCE_LIMIT
+    ]
+    kinds = Counter(state["_anywidget_id"] for state in states)
+    faults += [f"{kind} is shown {count} times; at most once" for kind, count in kinds.items() if count > 1]
+    return [f"{notebook.relative_to(ROOT)}: {fault}" for fault in faults]
+
+
 def main() -> None:
     html = ROOT / "_build" / "html"
-    expected = [html / "index.html", *(html / f"{page}.html" for page in toc_pages())]
+    names = toc_pages()
+    expected = [html / "index.html", *(html / f"{name}.html" for name in names)]
     missing = [str(path.relative_to(ROOT)) for path in expected if not path.is_file()]
     if missing:
         sys.exit(f"the build left out {len(missing)} pages: {', '.join(missing)}")
+    notebooks = [path for name in names if (path := ROOT / f"{name}.ipynb").is_file()]
+    faults = heavy_pages(expected) + [fault for notebook in notebooks for fault in widget_faults(notebook)]
+    if faults:
+        sys.exit("\n".join(faults))
     print(f"{len(expected)} pages built")
 
 

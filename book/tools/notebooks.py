@@ -14,6 +14,7 @@ import os
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -25,7 +26,11 @@ from nbclient import NotebookClient
 CELL_TIMEOUT = 120  # seconds, as in the check
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 LANGUAGE = {"name": "python", "pygments_lexer": "ipython3"}  # cells may hold shell lines and magics
-MODEL_ID = re.compile(r"\b[0-9a-f]{32}\b")
+STATE = "application/vnd.jupyter.widget-state+json"
+VIEW = "application/vnd.jupyter.widget-view+json"
+LINKS = ("LinkModel", "DirectionalLinkModel")
+MODEL_ID = re.compile(r"(?<![0-9a-z])[0-9a-f]{32}(?![0-9a-z])")
+REFERENCE = re.compile(r'"IPY_MODEL_([0-9a-f]{32})"')
 
 
 def stable_ids(notebook: nbformat.NotebookNode) -> None:
@@ -37,19 +42,46 @@ def stable_ids(notebook: nbformat.NotebookNode) -> None:
         cell["id"] = digest if seen[digest] == 1 else f"{digest}-{seen[digest]}"
 
 
+def shown_models(notebook: nbformat.NotebookNode, state: dict[str, Any]) -> list[str]:
+    """The ids of the models that the page shows, in the order in which the page reaches them.
+
+    From each view down through what its model refers to; then the links, which nothing refers to, between shown models.
+    """
+    order: dict[str, None] = {}  # as an ordered set
+
+    def visit(model: str) -> None:
+        if model in order:
+            return
+        order[model] = None
+        for other in references(state[model]):
+            visit(other)
+
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            view = output.get("data", {}).get(VIEW)
+            if view is not None and view["model_id"] in state:
+                visit(view["model_id"])
+    position = {model: number for number, model in enumerate(order)}
+    links = {model: references(state[model]) for model in state if state[model].get("model_name") in LINKS}
+    shown = [model for model, ends in links.items() if all(end in position for end in ends)]
+    return [*order, *sorted(shown, key=lambda model: ([position[e] for e in links[model]], json.dumps(state[model])))]
+
+
+def references(model: Any) -> list[str]:
+    """The ids of the models that a model's state refers to, in the order of its sorted keys."""
+    return REFERENCE.findall(json.dumps(model, sort_keys=True))
+
+
 def renumber_models(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Widget model ids are random; number them in the order in which they appear."""
+    """Widget model ids are random: number them in the order in which the page reaches them, and drop the others."""
     if "widgets" not in notebook.metadata:
         return notebook
-    state = notebook.metadata.widgets["application/vnd.jupyter.widget-state+json"]["state"]
-    text = nbformat.writes(notebook)
-    order = [m for m in dict.fromkeys(MODEL_ID.findall(text)) if m in state]
-    for number, model in enumerate(order):
-        text = text.replace(model, f"{number:032x}")
-    fresh = nbformat.reads(text, as_version=4)
-    widgets = fresh.metadata.widgets["application/vnd.jupyter.widget-state+json"]
-    widgets["state"] = dict(sorted(widgets["state"].items()))
-    return fresh
+    widgets = notebook.metadata.widgets[STATE]
+    order = shown_models(notebook, widgets["state"])
+    widgets["state"] = {model: widgets["state"][model] for model in order}
+    numbers = {model: f"{number:032x}" for number, model in enumerate(order)}
+    text = MODEL_ID.sub(lambda found: numbers.get(found[0], found[0]), nbformat.writes(notebook))
+    return nbformat.reads(text, as_version=4)
 
 
 def merge_streams(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:

@@ -17,6 +17,7 @@ NOTEBOOKS = sorted(ROOT / f"{page}.ipynb" for page in PAGES if (ROOT / f"{page}.
 CHAPTERS = [path for path in NOTEBOOKS if path.stem[0].isdigit()]
 REPOSITORY = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]["url"]
 DISPLAY = re.compile(r"\$\$(.+?)\$\$[ \t]*(\([^)\s]*\))?", re.DOTALL)
+WIDGET = "application/vnd.jupyter.widget-view+json"
 FENCE = re.compile(r"```\{math\}|\\begin\{(equation|align|gather|multline)\*?\}|\\\[")
 
 
@@ -97,7 +98,9 @@ def test_chapter_follows_the_template(path: Path) -> None:
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_every_figure_has_caption_and_alt_text(path: Path) -> None:
     for cell in read(path).cells:
-        pictures = [o for o in cell.get("outputs", []) if "image/png" in o.get("data", {})]
+        # A widget's picture is what shows where widgets do not; its frames bring their own texts.
+        shown = [output.get("data", {}) for output in cell.get("outputs", [])]
+        pictures = [data for data in shown if "image/png" in data and WIDGET not in data]
         if not pictures:
             continue
         options = cell.metadata.get("mystnb", {})
@@ -105,6 +108,15 @@ def test_every_figure_has_caption_and_alt_text(path: Path) -> None:
         assert len(options.get("image", {}).get("alt", "")) > 40, f"no alt text: {cell.source[:60]}"
         assert len(options.get("figure", {}).get("caption", "")) > 20, f"no caption: {cell.source[:60]}"
         assert options.get("figure", {}).get("name"), f"no figure name: {cell.source[:60]}"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_every_widget_says_what_to_notice(path: Path) -> None:
+    cells = read(path).cells
+    places = [i for i, cell in enumerate(cells) for o in cell.get("outputs", []) if WIDGET in o.get("data", {})]
+    assert places or path not in CHAPTERS, "a chapter has a widget"
+    for place in places:
+        assert cells[place + 1].source.startswith("**What to notice.**"), cells[place].source[:60]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)

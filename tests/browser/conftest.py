@@ -1,0 +1,176 @@
+"""The built book in Chromium: pages opened from their files, with the network off, and every complaint recorded."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, Playwright, sync_playwright
+
+ROOT = Path(__file__).resolve().parents[2]
+HTML = ROOT / "_build" / "html"
+SCREENSHOTS = ROOT / "_build" / "screenshots"
+AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
+ON_PATH = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+USUAL_PLACES = (
+    "/usr/bin/chromium",
+    "/snap/bin/chromium",
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+    "/Applications/Chromium.app/Contents/MacOS/Chromium",
+    "C:/Program Files/Google/Chrome/Application/chrome.exe",
+)
+READY_WITHIN = 20_000  # milliseconds for a page's mathematics and widgets; a busy machine needs two thousand
+
+# A widget has rendered when html-manager has put it before its view and it has drawn something.
+WIDGETS_READY = """() => {
+  const views = document.querySelectorAll('script[type="application/vnd.jupyter.widget-view+json"]');
+  const drawn = [...document.querySelectorAll('.widget-subarea')].filter(
+    (area) => area.firstElementChild?.childElementCount > 0);
+  return drawn.length === views.length;
+}"""
+MATHS_READY = """() => !document.querySelector('script[src*="mathjax"]') || Boolean(window.MathJax?.startup?.promise)"""
+AXE_RULES = {
+    "all": {},
+    "colour": {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}},
+    "structure": {"rules": {"color-contrast": {"enabled": False}}},
+}
+AXE_RUN = """async (rules) => {
+  const { violations } = await axe.run(document, { resultTypes: ['violations'], preload: false, ...rules });
+  return violations
+    .filter(({ impact }) => impact === 'serious' || impact === 'critical')
+    .flatMap(({ id, impact, help, nodes }) => nodes.map(({ target, failureSummary }) => [
+      `${id} (${impact}): ${help}`, target.join(' '), ...failureSummary.split('\\n').slice(1)].join('\\n    ')));
+}"""
+
+
+def find_chromium(playwright: Playwright) -> str | None:
+    """The system's Chromium or Chrome, else Playwright's own, else None."""
+    found = [path for name in ON_PATH if (path := shutil.which(name))]
+    found += [place for place in (*USUAL_PLACES, playwright.chromium.executable_path) if Path(place).is_file()]
+    return found[0] if found else None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Stop with one line, before any test, where there is nothing to test with or nothing to test."""
+    with sync_playwright() as playwright:
+        chromium = find_chromium(playwright)
+    if chromium is None:
+        command = f"{sys.executable} -m playwright install --with-deps chromium"
+        pytest.exit(f"no Chromium to test the pages in; install one: {command}", returncode=1)
+    if not (HTML / "index.html").is_file():
+        pytest.exit("the book is not built; run: make book", returncode=1)
+
+
+@pytest.fixture(scope="session")
+def html() -> Path:
+    """The folder of the built book."""
+    return HTML
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """One headless Chromium for all tests of a process."""
+    with sync_playwright() as playwright:
+        # CI runs as root and in containers with a small /dev/shm; Chromium's sandbox and its default would not start.
+        chromium = playwright.chromium.launch(
+            executable_path=find_chromium(playwright), args=["--no-sandbox", "--disable-dev-shm-usage"]
+        )
+        yield chromium
+        chromium.close()
+
+
+class Recorder:
+    """What went wrong in a context's pages: requests that leave the folder, console errors, exceptions."""
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+
+    def watch(self, context: BrowserContext) -> None:
+        context.on("request", lambda request: self.request(request.url))
+        context.on("console", self.console)
+        context.on("weberror", lambda error: self.problems.append(f"exception: {error.error}"))
+
+    def request(self, url: str) -> None:
+        if not url.startswith(("file:", "blob:", "data:")):
+            self.problems.append(f"external request: {url}")
+
+    def console(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.problems.append(f"console error: {message.text} ({message.location.get('url', '')})")
+
+
+@pytest.fixture
+def open_page(browser: Browser, html: Path) -> Iterator[Callable[..., Page]]:
+    """``open_page("book/index", theme="dark", width=360, reduced_motion=True)`` opens a built page, ready to be used.
+
+    The test fails at its end if a page asked for anything outside the folder, logged an error or raised one.
+    """
+    recorder = Recorder()
+    contexts: list[BrowserContext] = []
+
+    def open_one(name: str, *, theme: str = "light", width: int = 1280, reduced_motion: bool = False) -> Page:
+        context = browser.new_context(
+            offline=True,
+            color_scheme="dark" if theme == "dark" else "light",
+            reduced_motion="reduce" if reduced_motion else "no-preference",
+            viewport={"width": width, "height": 900},
+        )
+        contexts.append(context)
+        recorder.watch(context)
+        page = context.new_page()
+        page.goto((html / f"{name}.html").as_uri())
+        page.wait_for_function(MATHS_READY, timeout=READY_WITHIN)
+        page.evaluate("() => window.MathJax?.startup?.promise")
+        page.wait_for_function(WIDGETS_READY, timeout=READY_WITHIN)
+        return page
+
+    open_one.recorder = recorder  # type: ignore[attr-defined]
+    yield open_one
+    for context in contexts:
+        context.close()
+    assert not recorder.problems, "\n".join(recorder.problems)
+
+
+@pytest.fixture
+def gallery(open_page: Callable[..., Page]) -> Callable[..., Locator]:
+    """``gallery("LongTail")`` is that widget on the page that shows them all, drawn and ready to be used."""
+
+    def widget(kind: str, reduced_motion: bool = False) -> Locator:
+        page = open_page("book/appendix/widgets", reduced_motion=reduced_motion)
+        found = page.locator(f'.lt-widget[data-kind="{kind}"][data-ready]')
+        found.wait_for()
+        return found
+
+    return widget
+
+
+@pytest.fixture(scope="session")
+def axe() -> Callable[..., list[str]]:
+    """``axe(page)``: the serious and critical violations that axe-core finds, one readable string each.
+
+    ``rules="colour"`` checks what a theme can change, ``rules="structure"`` what it cannot; each takes half the time.
+    """
+    source = AXE.read_text(encoding="utf-8")
+
+    def violations(page: Page, rules: str = "all") -> list[str]:
+        page.evaluate(source)
+        return page.evaluate(AXE_RUN, AXE_RULES[rules])
+
+    return violations
+
+
+@pytest.fixture(scope="session")
+def screenshot() -> Callable[[Page | Locator, str], Path]:
+    """``screenshot(page or locator, name)`` keeps a picture in ``_build/screenshots``; of a page, all its height."""
+
+    def take(target: Page | Locator, name: str) -> Path:
+        path = SCREENSHOTS / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        whole = {"full_page": True} if isinstance(target, Page) else {}
+        target.screenshot(path=path, animations="disabled", **whole)
+        return path
+
+    return take

@@ -1,0 +1,80 @@
+"""Using a widget as a reader does: by the labels of its controls, through the keyboard, reading what it says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from playwright.sync_api import Locator
+
+FRAMES = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+
+
+def settle(widget: Locator) -> None:
+    """Wait until what was changed is drawn."""
+    widget.evaluate(FRAMES)
+
+
+def slider(widget: Locator, label: str) -> Locator:
+    return widget.get_by_role("slider", name=label, exact=True)
+
+
+def press(widget: Locator, label: str, *keys: str) -> str:
+    """Focus the slider and press keys ("Home", "End", "ArrowRight", …); returns the value it then announces."""
+    control = slider(widget, label)
+    control.focus()
+    for key in keys:
+        control.press(key)
+    settle(widget)
+    return control.get_attribute("aria-valuetext") or ""
+
+
+def put(widget: Locator, label: str, value: float) -> str:
+    """Move the slider to a place in its own units (the logarithm, or the index, where it has those)."""
+    control = slider(widget, label)
+    control.evaluate("(node, v) => { node.value = v; node.dispatchEvent(new Event('input', {bubbles: true})); }", value)
+    settle(widget)
+    return control.get_attribute("aria-valuetext") or ""
+
+
+def choose(widget: Locator, label: str, option: str) -> None:
+    """Choose an option of a radio group or of a select."""
+    group = widget.get_by_role("group", name=label, exact=True)
+    if group.count():
+        group.get_by_role("radio", name=option, exact=True).check()
+    else:
+        widget.get_by_role("combobox", name=label, exact=True).select_option(label=option)
+    settle(widget)
+
+
+def toggle(widget: Locator, label: str) -> None:
+    box = widget.get_by_role("checkbox", name=label, exact=True)
+    box.focus()
+    box.press("Space")
+    settle(widget)
+
+
+def click(widget: Locator, label: str) -> None:
+    button = widget.get_by_role("button", name=label, exact=True)
+    button.focus()
+    button.press("Enter")
+    settle(widget)
+
+
+def says(widget: Locator) -> str:
+    """The result in words."""
+    return widget.locator(".lt-status").inner_text()
+
+
+def numbers(widget: Locator) -> list[dict[str, str]]:
+    """The widget's table: a row as {column: text}."""
+    details = widget.locator("details.lt-numbers")
+    if details.get_attribute("open") is None:
+        details.locator("summary").press("Enter")
+    settle(widget)
+    rows: Any = details.locator("tr").evaluate_all("rows => rows.map(r => [...r.cells].map(c => c.textContent))")
+    return [dict(zip(rows[0], row, strict=True)) for row in rows[1:]]
+
+
+def value(text: str) -> float:
+    """A number as the widgets write it: with thousands separators, a minus sign, perhaps a unit."""
+    return float(text.replace(",", "").replace("−", "-").split()[0])

@@ -1,0 +1,110 @@
+"""`frames` on the built pages: the slider moves by keyboard, and another picture comes with its texts."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+ROOT = Path(__file__).resolve().parents[2]
+STATE = "application/vnd.jupyter.widget-state+json"
+
+
+def stored_frames() -> dict[str, list[list[str]]]:
+    """The frames of each page that has some, a list of HTML texts for each slider, from the state in its notebook."""
+    found: dict[str, list[list[str]]] = {}
+    for page in re.findall(r"(?:root|file): (\S+)", (ROOT / "_toc.yml").read_text(encoding="utf-8")):
+        notebook = ROOT / f"{page}.ipynb"
+        if not notebook.is_file():
+            continue
+        metadata = json.loads(notebook.read_text(encoding="utf-8"))["metadata"]
+        models: dict[str, Any] = metadata.get("widgets", {}).get(STATE, {}).get("state", {})
+        for box in models.values():
+            if "lt-frames" in box["state"].get("_dom_classes", []):
+                stack = models[box["state"]["children"][1].removeprefix("IPY_MODEL_")]["state"]
+                children = [models[child.removeprefix("IPY_MODEL_")]["state"]["value"] for child in stack["children"]]
+                found.setdefault(page, []).append(children)
+    return found
+
+
+FRAMES = stored_frames()
+PLACES = [(page, place) for page, sliders in FRAMES.items() for place in range(len(sliders))]
+
+
+def texts(page: Page, frame: str) -> tuple[str, str, str]:
+    """The slider's value, the alternative text and the caption that a stored frame has."""
+    return page.evaluate(
+        """(html) => {
+            const frame = new DOMParser().parseFromString(html, "text/html").querySelector("figure");
+            const caption = frame.querySelector("figcaption");
+            const value = caption.querySelector("strong").textContent.replace(/^[^:]*: /, "").replace(/[.]$/, "");
+            return [value, frame.querySelector("img").alt, caption.textContent.trim()];
+        }""",
+        frame,
+    )
+
+
+def check(widget: Locator, expected: tuple[str, str, str]) -> None:
+    """The frame is the one that is shown, drawn, and what the slider says."""
+    value, alt, caption = expected
+    picture = widget.locator("img")
+    expect(picture).to_have_count(1)
+    expect(picture).to_have_attribute("alt", alt)
+    expect(widget.locator("figcaption")).to_have_text(caption)
+    expect(widget.get_by_role("slider")).to_have_attribute("aria-valuetext", value)
+    picture.evaluate("node => node.decode()")
+    assert picture.bounding_box()["width"] > 250
+
+
+def test_chapters_10_and_12_show_frames() -> None:
+    assert set(FRAMES) == {"book/part3_experiments/10_recipe", "book/part3_experiments/12_analysis"}
+
+
+@pytest.mark.parametrize(("name", "place"), PLACES)
+def test_the_keyboard_walks_through_all_frames(open_page, name: str, place: int) -> None:
+    page = open_page(name)
+    frames = [texts(page, frame) for frame in FRAMES[name][place]]
+    assert len({alt for _, alt, _ in frames}) == len({caption for *_, caption in frames}) == len(frames)
+    widget = page.locator(".lt-frames").nth(place)
+    handle = widget.get_by_role("slider")
+    check(widget, frames[0])
+    handle.focus()
+    for expected in frames[1:]:
+        handle.press("ArrowRight")
+        check(widget, expected)
+    handle.press("Home")
+    check(widget, frames[0])
+    handle.press("End")
+    check(widget, frames[-1])
+
+
+@pytest.mark.parametrize(("name", "place"), PLACES)
+def test_the_slider_has_a_name_and_a_focus_ring_and_announces(open_page, name: str, place: int) -> None:
+    page = open_page(name)
+    widget = page.locator(".lt-frames").nth(place)
+    handle = widget.get_by_role("slider", name=widget.locator("label.widget-label").first.inner_text(), exact=True)
+    expect(handle).to_have_count(1)
+    expect(widget.locator("[aria-live=polite] figcaption")).to_have_count(1)
+    handle.focus()
+    page.keyboard.press("ArrowRight")
+    ring = handle.evaluate("node => getComputedStyle(node).outlineStyle + ' ' + getComputedStyle(node).outlineWidth")
+    assert ring == "solid 3px"
+    page.keyboard.press("Tab")
+    assert not widget.evaluate("node => node.contains(document.activeElement)"), "one stop of the Tab key, not more"
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize(("name", "place"), PLACES)
+def test_frames_fit_both_screens(open_page, axe, screenshot, name: str, place: int, theme: str) -> None:
+    for width in (1280, 360):
+        page = open_page(name, theme=theme, width=width)
+        widget = page.locator(".lt-frames").nth(place)
+        widget.scroll_into_view_if_needed()
+        screenshot(widget, f"frames/{Path(name).name}-{place}-{theme}-{width}")
+        inner, outer = widget.locator("img").bounding_box(), widget.bounding_box()
+        assert inner["x"] >= outer["x"]
+        assert inner["x"] + inner["width"] <= outer["x"] + outer["width"] + 1

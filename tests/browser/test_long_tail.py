@@ -1,0 +1,53 @@
+"""`LongTail` on the page: its numbers are those of `lt_core`."""
+
+from __future__ import annotations
+
+import pytest
+from controls import choose, numbers, press, put, says, toggle, value
+from playwright.sync_api import Locator
+
+import lt_core as lt
+
+
+def expected(factor: float, profile: str) -> dict[str, tuple[int, int]]:
+    counts = lt.data.class_counts(100, 500, factor, profile)
+    groups = lt.metrics.shot_groups(counts)
+    images = {g: sum(n for n, inside in zip(counts, mask, strict=True) if inside) for g, mask in groups.items()}
+    return {g: (int(mask.sum()), images[g]) for g, mask in groups.items()}
+
+
+def shown(widget: Locator) -> dict[str, tuple[int, int]]:
+    return {row["group"]: (int(value(row["classes"])), int(value(row["images"]))) for row in numbers(widget)}
+
+
+def test_counts_follow_the_imbalance_factor_by_keyboard(gallery) -> None:
+    widget = gallery("LongTail")
+    assert shown(widget) == expected(100, "exp")
+    assert "10,847 training images" in says(widget)
+    factor = value(press(widget, "Imbalance factor", *["ArrowLeft"] * 40))
+    assert 1 < factor < 100
+    assert shown(widget) == expected(factor, "exp")
+    assert press(widget, "Imbalance factor", "Home") == "1"
+    assert "No class is few-shot" in says(widget)
+
+
+@pytest.mark.parametrize(("option", "profile"), [("step", "step"), ("balanced", "balanced")])
+def test_profiles(gallery, option: str, profile: str) -> None:
+    widget = gallery("LongTail")
+    choose(widget, "Profile", option)
+    assert shown(widget) == expected(100, profile)
+
+
+def test_looking_at_a_class_names_it(gallery) -> None:
+    widget = gallery("LongTail")
+    assert put(widget, "Look at class", 75) == "place 76"
+    name, count = lt.data.CIFAR100_CLASSES[75], lt.data.class_counts()[75]
+    assert f"Place 76, {name}: {count} (few)" in says(widget)
+
+
+def test_the_axis_can_be_logarithmic(gallery) -> None:
+    widget = gallery("LongTail")
+    bars = widget.locator("svg rect")
+    before = float(bars.nth(99).get_attribute("height"))
+    toggle(widget, "Logarithmic axis")
+    assert float(bars.nth(99).get_attribute("height")) > 5 * before

@@ -1,0 +1,119 @@
+"""`MarginCurves` on the page: the margins and where they cross are those of `lt_core`."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from controls import choose, numbers, press, put, says, slider, toggle, value
+from playwright.sync_api import Locator
+from scipy.optimize import brentq
+
+import lt_core as lt
+
+
+def factor(images: int, quantity: str = "log") -> float:
+    return lt.losses.quantity_factor([5, images], quantity, torch.float64)[1].item()
+
+
+def ratio(images: float) -> float:
+    """QF over LDAM's margin, at a count that need not be whole."""
+    return 1 / np.log(images / 5 + 1) / (0.5 * (5 / images) ** 0.25)
+
+
+def row(widget: Locator, images: int) -> dict[str, float]:
+    found = next(row for row in numbers(widget) if value(row["images"]) == images)
+    return {name: value(text) for name, text in found.items()}
+
+
+def read_at(widget: Locator) -> int:
+    """The count at which the page reads the values."""
+    return int(value(slider(widget, "Images of the class").get_attribute("aria-valuetext") or ""))
+
+
+def test_the_first_picture_is_half_the_quantity_factor(gallery) -> None:
+    widget = gallery("MarginCurves")
+    for images in (5, 50, 500):
+        shown = row(widget, images)
+        assert shown["QF"] == pytest.approx(factor(images), abs=6e-5)
+        assert shown["A"] == pytest.approx(factor(images) / 2, abs=6e-5)
+        assert shown["LDAM"] == pytest.approx(factor(images, "ldam"), abs=6e-5)
+        threshold = 1 - 2 * factor(images, "ldam") / factor(images)
+        assert shown["A below LDAM above cosine"] == pytest.approx(threshold, abs=6e-5)
+    crossing = brentq(lambda n: 0.5 * ratio(n) - 1, 5, 50)
+    assert f"for classes of up to {int(crossing)} images" in says(widget)
+
+
+def test_the_cosine_moves_alas_margin_by_keyboard(gallery) -> None:
+    widget = gallery("MarginCurves")
+    text = press(widget, "Target cosine", *["ArrowRight"] * 8)
+    assert text == "0.40 (66°)"
+    assert row(widget, 50)["A"] == pytest.approx(0.3 * factor(50), abs=6e-5)
+    assert "LDAM's margin is the larger one for every class" in says(widget)
+    assert press(widget, "Target cosine", "Home") == "−1.00 (180°)"
+    assert row(widget, 50)["A = QF"] == pytest.approx(factor(50), abs=6e-5)
+    assert "ALA's margin is the larger one for every class" in says(widget)
+
+
+def test_reading_another_class(gallery) -> None:
+    widget = gallery("MarginCurves")
+    press(widget, "Images of the class", "End", "ArrowLeft", "ArrowLeft")
+    images = read_at(widget)
+    assert 400 < images < 500
+    shown = row(widget, images)
+    assert shown["A"] == pytest.approx(factor(images) / 2, abs=6e-5)
+    threshold = 1 - 2 * factor(images, "ldam") / factor(images)
+    said = re.search(r"ALA takes off ([\d.]+), LDAM ([\d.]+)\..* above cosine (−?[\d.]+)\.", says(widget))
+    expected = [factor(images) / 2, factor(images, "ldam"), threshold]
+    assert [value(text.rstrip(".")) for text in said.groups()] == pytest.approx(expected, abs=5.1e-3)
+
+
+def test_a_power_is_ldams_margin_at_one_quarter(gallery) -> None:
+    widget = gallery("MarginCurves")
+    assert slider(widget, "Exponent of the power").count() == 0  # not there before it does something
+    choose(widget, "Also show", "a power")
+    assert row(widget, 500)["power"] == pytest.approx(0.5 * 0.01**0.5, abs=6e-5)
+    assert press(widget, "Exponent of the power", *["ArrowLeft"] * 5) == "0.25 (LDAM)"
+    assert row(widget, 500)["power"] == row(widget, 500)["LDAM"]
+    assert put(widget, "Exponent of the power", 1) == "1.00"
+    assert row(widget, 500)["power"] == pytest.approx(0.005, abs=6e-5)
+
+
+def test_log2_is_the_quantity_factor_of_the_library(gallery) -> None:
+    widget = gallery("MarginCurves")
+    choose(widget, "Also show", "log2")
+    assert row(widget, 50)["log2"] == pytest.approx(factor(50, "log2") / 2, abs=6e-5)
+    choose(widget, "Also show", "nothing")
+    assert "log2" not in numbers(widget)[0]
+
+
+def test_shapes_start_at_one_and_have_equal_slopes_at_a_ratio_of_49(gallery) -> None:
+    widget = gallery("MarginCurves")
+    toggle(widget, "1 at the rarest class")
+    assert row(widget, 5)["QF"] == row(widget, 5)["LDAM"] == 1
+    assert row(widget, 500)["QF"] == pytest.approx(factor(500) / factor(5), abs=6e-5)
+    assert row(widget, 500)["LDAM"] == pytest.approx(0.01**0.25, abs=6e-5)
+    equal = brentq(lambda r: r / ((r + 1) * np.log(r + 1)) - 0.25, 2, 100)
+    assert f"up to {int(5 * equal)} images ({equal:.1f} times the rarest)" in says(widget)
+    assert slider(widget, "Target cosine").is_disabled()  # it is divided out
+    toggle(widget, "1 at the rarest class")
+    assert slider(widget, "Target cosine").is_enabled()
+    assert row(widget, 500)["A"] == pytest.approx(factor(500) / 2, abs=6e-5)
+
+
+def test_dragging_the_line_does_what_the_slider_does(gallery) -> None:
+    widget = gallery("MarginCurves")
+    handle = widget.locator("[data-handle=images]").bounding_box()
+    ticks = widget.locator("svg .lt-axes .lt-tick")
+    target = ticks.nth(ticks.count() - 2).bounding_box()  # 200 images
+    mouse, height = widget.page.mouse, handle["y"] + handle["height"] / 2
+    mouse.move(handle["x"] + handle["width"] / 2, height)
+    mouse.down()
+    mouse.move(target["x"], height, steps=3)
+    mouse.up()
+    settled = says(widget)
+    images = int(re.match(r"(\d+) images", settled)[1])
+    assert abs(images - 200) <= 3
+    assert row(widget, images)["A"] == pytest.approx(factor(images) / 2, abs=6e-5)
