@@ -3,12 +3,14 @@
     python book/tools/notebooks.py [NOTEBOOK ...]     (default: every notebook of the table of contents)
 
 Outputs, widget state included, come from one kernel run per notebook. Everything that differs from run to run without
-meaning is removed or renumbered: execution times, kernel versions, cell ids, widget model ids.
+meaning is removed or renumbered: execution times, kernel versions, cell ids, widget model ids. Pictures are packed.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import io
 import json
 import os
 import re
@@ -22,7 +24,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import nbformat
 from check_pages import ROOT, toc_pages
 from nbclient import NotebookClient
+from PIL import Image, ImageChops, ImageStat
 
+VISIBLE = 0.2  # of 255: mean difference of a picture's pixels from which all colours are kept
 CELL_TIMEOUT = 120  # seconds, as in the check
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 LANGUAGE = {"name": "python", "pygments_lexer": "ipython3"}  # cells may hold shell lines and magics
@@ -96,6 +100,17 @@ def merge_streams(outputs: list[nbformat.NotebookNode]) -> list[nbformat.Noteboo
     return merged
 
 
+def small_png(text: str) -> str:
+    """A picture (base64) in a palette of 256 colours where nobody sees the difference, else with all of its colours."""
+    with Image.open(io.BytesIO(base64.b64decode(text))) as picture:
+        full = picture.convert("RGB")
+    few = full.quantize(256, dither=Image.Dither.NONE)
+    error = ImageStat.Stat(ImageChops.difference(full, few.convert("RGB"))).mean
+    buffer = io.BytesIO()
+    (few if max(error) < VISIBLE else full).save(buffer, format="PNG", optimize=True)
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
 def normalise(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """Remove what changes from run to run; see the module's docstring."""
     kept = {"widgets": notebook.metadata["widgets"]} if notebook.metadata.get("widgets") else {}
@@ -116,6 +131,8 @@ def normalise(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
             if "execution_count" in output:
                 output["execution_count"] = count
             output.get("metadata", {}).pop("needs_background", None)
+            if "image/png" in output.get("data", {}):
+                output.data["image/png"] = small_png(output.data["image/png"])
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     return renumber_models(notebook)
 
