@@ -55,7 +55,7 @@ pages: book
 
 # Every page in Chromium, from its file and without a network. Needs the built book.
 browser: .venv/.installed
-	$(BIN)/python -m pytest -q -n 2 -p no:cacheprovider tests/browser
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal -p no:cacheprovider tests/browser
 
 notebooks: .venv/.installed
 	$(NOTEBOOKS) $(NB)

@@ -65,11 +65,26 @@ def test_chapters_10_and_12_show_frames() -> None:
 
 
 @pytest.mark.parametrize(("name", "place"), PLACES)
-def test_the_keyboard_walks_through_all_frames(open_page, name: str, place: int) -> None:
+def test_frames_answer_and_fit(name: str, place: int, open_page, screenshot) -> None:
     page = open_page(name)
     frames = [texts(page, frame) for frame in FRAMES[name][place]]
     assert len({alt for _, alt, _ in frames}) == len({caption for *_, caption in frames}) == len(frames)
     widget = page.locator(".lt-frames").nth(place)
+    walk(widget, frames)
+    name_and_focus(page, widget)
+    for width in (1280, 360):
+        page.set_viewport_size({"width": width, "height": 900})
+        for theme in ("light", "dark"):
+            page.emulate_media(color_scheme=theme)
+            page.wait_for_function("theme => document.documentElement.dataset.theme === theme", arg=theme)
+            screenshot(widget, f"frames/{Path(name).name}-{place}-{theme}-{width}")
+        inner, outer = widget.locator("img").bounding_box(), widget.bounding_box()
+        assert inner["x"] >= outer["x"]
+        assert inner["x"] + inner["width"] <= outer["x"] + outer["width"] + 1
+
+
+def walk(widget: Locator, frames: list[tuple[str, str, str]]) -> None:
+    """The keyboard reaches every frame."""
     handle = widget.get_by_role("slider")
     check(widget, frames[0])
     handle.focus()
@@ -82,29 +97,15 @@ def test_the_keyboard_walks_through_all_frames(open_page, name: str, place: int)
     check(widget, frames[-1])
 
 
-@pytest.mark.parametrize(("name", "place"), PLACES)
-def test_the_slider_has_a_name_and_a_focus_ring_and_announces(open_page, name: str, place: int) -> None:
-    page = open_page(name)
-    widget = page.locator(".lt-frames").nth(place)
-    handle = widget.get_by_role("slider", name=widget.locator("label.widget-label").first.inner_text(), exact=True)
+def name_and_focus(page: Page, widget: Locator) -> None:
+    """The slider has a name, shows the focus, announces the frame and is one stop of the Tab key, not more."""
+    label = widget.locator("label.widget-label").first.inner_text()
+    handle = widget.get_by_role("slider", name=label, exact=True)
     expect(handle).to_have_count(1)
     expect(widget.locator("[aria-live=polite] figcaption")).to_have_count(1)
     handle.focus()
-    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowLeft")
     ring = handle.evaluate("node => getComputedStyle(node).outlineStyle + ' ' + getComputedStyle(node).outlineWidth")
     assert ring == "solid 3px"
     page.keyboard.press("Tab")
-    assert not widget.evaluate("node => node.contains(document.activeElement)"), "one stop of the Tab key, not more"
-
-
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize(("name", "place"), PLACES)
-def test_frames_fit_both_screens(open_page, axe, screenshot, name: str, place: int, theme: str) -> None:
-    for width in (1280, 360):
-        page = open_page(name, theme=theme, width=width)
-        widget = page.locator(".lt-frames").nth(place)
-        widget.scroll_into_view_if_needed()
-        screenshot(widget, f"frames/{Path(name).name}-{place}-{theme}-{width}")
-        inner, outer = widget.locator("img").bounding_box(), widget.bounding_box()
-        assert inner["x"] >= outer["x"]
-        assert inner["x"] + inner["width"] <= outer["x"] + outer["width"] + 1
+    assert not widget.evaluate("node => node.contains(document.activeElement)")

@@ -1,4 +1,4 @@
-"""Every page of the book: complete by itself, readable in both themes, no wider than a phone."""
+"""The built folder as a whole: mathematics, search and navigation without a server. Its pages: test_built_pages.py."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 from playwright.sync_api import Page, expect
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "book" / "tools"))
@@ -14,37 +13,6 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "book" / "tools"))
 from check_pages import toc_pages
 
 PAGES = toc_pages()
-
-
-def turn(page: Page, theme: str) -> None:
-    """Let the reader's system change its colours; the page follows, and its transitions are over."""
-    page.emulate_media(color_scheme=theme)
-    page.wait_for_function("theme => document.documentElement.dataset.theme === theme", arg=theme)
-    page.evaluate("() => document.getAnimations().forEach((animation) => animation.finish())")
-
-
-@pytest.mark.parametrize("name", PAGES)
-def test_page_is_accessible_in_both_themes(
-    name: str,
-    open_page: Callable[..., Page],
-    axe: Callable[..., list[str]],
-    screenshot: Callable[[Page, str], Path],
-) -> None:
-    page = open_page(name)
-    found = []
-    for theme, rules in (("light", "all"), ("dark", "colour")):
-        turn(page, theme)
-        found += [f"{theme}: {violation}" for violation in axe(page, rules=rules)]
-        screenshot(page, f"{name}-{theme}")
-    assert not found, "\n".join(found)
-
-
-@pytest.mark.parametrize("name", PAGES)
-def test_page_fits_a_phone(name: str, open_page: Callable[..., Page], axe: Callable[..., list[str]]) -> None:
-    page = open_page(name, width=360)
-    assert page.evaluate("document.scrollingElement.scrollWidth") <= 360
-    found = axe(page, rules="structure")
-    assert not found, "\n".join(found)
 
 
 def test_mathematics_is_typeset_from_the_folder(open_page: Callable[..., Page]) -> None:

@@ -1,0 +1,119 @@
+"""Every page of the book: complete by itself, readable in both themes, no wider than a phone, its widgets alive.
+
+One load a page serves all of it: opening a chapter with its mathematics takes seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from controls import numbers, says, settle
+from playwright.sync_api import Locator, Page
+
+import lt_core as lt
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "book" / "tools"))
+
+from check_pages import ROOT, WIDGET_STATE, toc_pages
+
+KINDS = [name for name in lt.widgets.__all__ if name[0].isupper()]
+GALLERY = "book/appendix/widgets"
+PLACES = {
+    "book/index": ["TrainInThePage"],
+    "book/part1_long_tail/01_data": ["LongTail", "PerClass"],
+    "book/part1_long_tail/02_gradients": ["GradientFlow"],
+    "book/part2_adjusting/06_ala": ["CosineAngle", "MarginCurves"],
+    "book/part2_adjusting/07_gala": ["GalaAccumulators"],
+    "book/part3_experiments/11_cifar100_lt": ["PerClass"],
+    "book/part3_experiments/12_analysis": ["Rebalance"],
+    GALLERY: sorted(KINDS),
+}
+
+
+def stored_kinds(page: str) -> list[str]:
+    """The widgets of a page, from the state that its notebook stores."""
+    notebook = ROOT / f"{page}.ipynb"
+    if not notebook.is_file():
+        return []
+    metadata = json.loads(notebook.read_text(encoding="utf-8"))["metadata"]
+    models = metadata.get("widgets", {}).get(WIDGET_STATE, {}).get("state", {}).values()
+    names = [model["state"].get("_anywidget_id", "").rpartition(".")[2] for model in models]
+    return sorted(name for name in names if name)
+
+
+def test_every_widget_is_on_the_page_of_its_idea_and_in_the_gallery() -> None:
+    assert {page: kinds for page in toc_pages() if (kinds := stored_kinds(page))} == PLACES
+
+
+@pytest.mark.parametrize("name", toc_pages())
+def test_page(
+    name: str,
+    open_page: Callable[..., Page],
+    axe: Callable[..., list[str]],
+    screenshot: Callable[[Page | Locator, str], Path],
+) -> None:
+    page, kinds = open_page(name), PLACES.get(name, [])
+    found = []
+    for theme, rules in (("light", "all"), ("dark", "colour")):
+        turn(page, theme)
+        found += [f"{theme}: {violation}" for violation in axe(page, rules=rules)]
+        screenshot(page, f"{name}-{theme}")
+        for kind in kinds:
+            screenshot(find(page, kind), f"{name}-{kind}-{theme}")
+    for kind in kinds:
+        answers(kind, find(page, kind))
+    page.set_viewport_size({"width": 360, "height": 800})
+    page.wait_for_timeout(500)  # the theme puts what scrolls into the Tab order 0.3 seconds after a change of size
+    assert page.evaluate("document.scrollingElement.scrollWidth") <= 360
+    found += [f"360 pixels: {violation}" for violation in axe(page, rules="narrow")]
+    for kind in kinds:
+        widget = find(page, kind)
+        assert sticks_out(widget) == [], f"{kind} at 360 pixels"
+        screenshot(widget, f"{name}-{kind}-phone")
+    assert not found, "\n".join(found)
+
+
+def turn(page: Page, theme: str) -> None:
+    """Let the reader's system change its colours; the page follows, and its transitions are over."""
+    page.emulate_media(color_scheme=theme)
+    page.wait_for_function("theme => document.documentElement.dataset.theme === theme", arg=theme)
+    page.evaluate("() => document.getAnimations().forEach((animation) => animation.finish())")
+
+
+def find(page: Page, kind: str) -> Locator:
+    widget = page.locator(f'.lt-widget[data-kind="{kind}"][data-ready]')
+    widget.scroll_into_view_if_needed()
+    settle(widget)
+    return widget
+
+
+def answers(kind: str, widget: Locator) -> None:
+    """Every slider shows the focus and moves by an arrow key, and one at least changes what the widget says."""
+    assert numbers(widget), f"{kind} has no table"
+    changed = False
+    for control in widget.get_by_role("slider").all():
+        if not control.is_visible() or control.is_disabled():
+            continue
+        label, text = control.get_attribute("aria-valuetext"), says(widget)
+        control.focus()
+        ring = control.evaluate("node => getComputedStyle(node).outlineStyle + getComputedStyle(node).outlineWidth")
+        assert ring == "solid3px", f"{kind}: no focus ring"
+        control.press("ArrowLeft" if control.input_value() == control.get_attribute("max") else "ArrowRight")
+        settle(widget)
+        assert control.get_attribute("aria-valuetext") != label, f"{kind}: the slider stays where it is"
+        changed |= says(widget) != text
+    assert changed, f"{kind}: no slider changes what it says"
+
+
+def sticks_out(widget: Locator) -> list[str]:
+    """Parts of the widget that are wider than it."""
+    return widget.evaluate(
+        """node => [...node.querySelectorAll('.lt-controls *, .lt-picture, .lt-status')].filter((part) => {
+            const [inner, outer] = [part.getBoundingClientRect(), node.getBoundingClientRect()];
+            return inner.width && (inner.right > outer.right + 1 || inner.left < outer.left - 1);
+        }).map((part) => part.outerHTML.slice(0, 80))"""
+    )
