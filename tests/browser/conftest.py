@@ -51,6 +51,7 @@ DRAW_AGAIN = """async (kind) => {
   const manager = await new Promise((done) => require(['@jupyter-widgets/html-manager/dist/libembed-amd'], done));
   await manager.renderWidgets(box);
 }"""
+FIXED = "#pst-skip-link, #pst-back-to-top, .bd-header, .bd-header-article { visibility: hidden !important; }"
 NARROW = ["button-name", "link-name", "label", "nested-interactive", "scrollable-region-focusable", "aria-hidden-focus"]
 AXE_RULES = {
     "all": {},
@@ -207,7 +208,8 @@ def screenshot() -> Callable[[Page | Locator, str], Path]:
     def take(target: Page | Locator, name: str) -> Path:
         path = SCREENSHOTS / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        target.screenshot(path=path, animations="disabled")
+        style = None if isinstance(target, Page) else FIXED  # it would lie over a widget taller than the screen
+        target.screenshot(path=path, animations="disabled", style=style)
         return path
 
     return take
