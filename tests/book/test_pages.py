@@ -10,6 +10,8 @@ import nbformat
 import pytest
 import yaml
 
+import lt_core as lt
+
 ROOT = Path(__file__).parents[2]
 TOC = (ROOT / "_toc.yml").read_text(encoding="utf-8")
 PAGES = re.findall(r"(?:root|file): (\S+)", TOC)
@@ -117,6 +119,17 @@ def test_every_widget_says_what_to_notice(path: Path) -> None:
     assert places or path not in CHAPTERS, "a chapter has a widget"
     for place in places:
         assert cells[place + 1].source.startswith("**What to notice.**"), cells[place].source[:60]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_stored_widgets_are_those_of_the_package(path: Path) -> None:
+    """A change of a script reaches the pages by `make notebooks`."""
+    stored = read(path).metadata.get("widgets", {}).get(WIDGET.replace("view", "state"), {}).get("state", {})
+    for model in stored.values():
+        if "_esm" in model["state"]:
+            kind = getattr(lt.widgets, model["state"]["_anywidget_id"].rpartition(".")[2])
+            assert model["state"]["_esm"] == str(kind._esm), f"{kind.__name__}: run make notebooks"
+            assert model["state"]["_css"] == str(kind._css), f"{kind.__name__}: run make notebooks"
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)

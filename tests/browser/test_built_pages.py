@@ -93,6 +93,9 @@ def find(page: Page, kind: str) -> Locator:
 def answers(kind: str, widget: Locator) -> None:
     """Every slider shows the focus and moves by an arrow key, and one at least changes what the widget says."""
     assert numbers(widget), f"{kind} has no table"
+    focusable = widget.locator("input, select, button, summary, [tabindex]")
+    marked = focusable.evaluate_all("nodes => nodes.map((node) => 'lmSuppressShortcuts' in node.dataset)")
+    assert all(marked), f"{kind}: JupyterLab would take the arrow keys"
     changed = False
     for control in widget.get_by_role("slider").all():
         if not control.is_visible() or control.is_disabled():

@@ -18,7 +18,12 @@ function fill(node, attributes, children) {
 }
 
 /** An HTML element; attributes that start with "on" are listeners. */
-export const html = (tag, attributes = {}, ...children) => fill(document.createElement(tag), attributes, children);
+export function html(tag, attributes = {}, ...children) {
+  const node = fill(document.createElement(tag), attributes, children);
+  // Else the arrow keys would walk through the cells of a notebook in JupyterLab, which looks at the focused element.
+  if (/^(input|select|button|summary)$/.test(tag) || "tabindex" in attributes) node.dataset.lmSuppressShortcuts = "true";
+  return node;
+}
 
 /** An SVG element. */
 export const svg = (tag, attributes = {}, ...children) => fill(document.createElementNS(SVG, tag), attributes, children);
