@@ -6,8 +6,10 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from controls import settle
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, Playwright, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,6 +24,7 @@ USUAL_PLACES = (
     "/Applications/Chromium.app/Contents/MacOS/Chromium",
     "C:/Program Files/Google/Chrome/Application/chrome.exe",
 )
+READER: dict[str, Any] = {"offline": True, "color_scheme": "light", "viewport": {"width": 1280, "height": 1000}}
 READY_WITHIN = 20_000  # milliseconds for a page's mathematics and widgets; a busy machine needs two thousand
 
 # A widget has rendered when html-manager has put it before its view and it has drawn something.
@@ -125,20 +128,15 @@ class Recorder:
 
 @pytest.fixture
 def open_page(browser: Browser, html: Path) -> Iterator[Callable[..., Page]]:
-    """``open_page("book/index", theme="dark", width=360, reduced_motion=True)`` opens a built page, ready to be used.
+    """``open_page("book/index")`` opens a built page, ready to be used, in light colours on a wide screen.
 
     The test fails at its end if a page asked for anything outside the folder, logged an error or raised one.
     """
     recorder = Recorder()
     contexts: list[BrowserContext] = []
 
-    def open_one(name: str, *, theme: str = "light", width: int = 1280, reduced_motion: bool = False) -> Page:
-        context = browser.new_context(
-            offline=True,
-            color_scheme="dark" if theme == "dark" else "light",
-            reduced_motion="reduce" if reduced_motion else "no-preference",
-            viewport={"width": width, "height": 900},
-        )
+    def open_one(name: str) -> Page:
+        context = browser.new_context(**READER)
         contexts.append(context)
         recorder.watch(context)
         page = context.new_page()
@@ -159,7 +157,7 @@ def open_page(browser: Browser, html: Path) -> Iterator[Callable[..., Page]]:
 def gallery_page(browser: Browser, html: Path) -> Iterator[tuple[Page, Recorder]]:
     """The page that shows every widget, opened once for all tests of a process."""
     recorder = Recorder()
-    context = browser.new_context(offline=True, color_scheme="light", viewport={"width": 1280, "height": 1100})
+    context = browser.new_context(**READER)
     recorder.watch(context)
     page = context.new_page()
     page.goto((html / "book" / "appendix" / "widgets.html").as_uri())
@@ -179,6 +177,7 @@ def gallery(gallery_page: tuple[Page, Recorder]) -> Iterator[Callable[..., Locat
         page.evaluate(DRAW_AGAIN, kind)
         found = page.locator(f'.lt-widget[data-kind="{kind}"][data-ready]')
         found.wait_for()
+        settle(found)  # the article may have lost its scroll bar, and the widget is drawn once more
         return found
 
     yield widget

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from playwright.sync_api import Locator
+from playwright.sync_api import Locator, Page
 
 FRAMES = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 
@@ -12,6 +12,13 @@ FRAMES = "() => new Promise((done) => requestAnimationFrame(() => requestAnimati
 def settle(widget: Locator) -> None:
     """Wait until what was changed is drawn."""
     widget.evaluate(FRAMES)
+
+
+def turn(page: Page, theme: str) -> None:
+    """Let the reader's system change its colours; the page follows, and its transitions are over."""
+    page.emulate_media(color_scheme=theme)
+    page.wait_for_function("theme => document.documentElement.dataset.theme === theme", arg=theme)
+    page.evaluate("() => document.getAnimations().forEach((animation) => animation.finish())")
 
 
 def slider(widget: Locator, label: str) -> Locator:

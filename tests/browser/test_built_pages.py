@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from controls import numbers, says, settle
+from controls import numbers, says, settle, turn
 from playwright.sync_api import Locator, Page
 
 import lt_core as lt
@@ -74,13 +74,6 @@ def test_page(
         screenshot(widget, f"{name}-{kind}-phone")
         answers(kind, widget)
     assert not found, "\n".join(found)
-
-
-def turn(page: Page, theme: str) -> None:
-    """Let the reader's system change its colours; the page follows, and its transitions are over."""
-    page.emulate_media(color_scheme=theme)
-    page.wait_for_function("theme => document.documentElement.dataset.theme === theme", arg=theme)
-    page.evaluate("() => document.getAnimations().forEach((animation) => animation.finish())")
 
 
 def find(page: Page, kind: str) -> Locator:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from controls import turn
 from playwright.sync_api import Locator, Page, expect
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -75,8 +76,7 @@ def test_frames_answer_and_fit(name: str, place: int, open_page, screenshot) -> 
     for width in (1280, 360):
         page.set_viewport_size({"width": width, "height": 900})
         for theme in ("light", "dark"):
-            page.emulate_media(color_scheme=theme)
-            page.wait_for_function("theme => document.documentElement.dataset.theme === theme", arg=theme)
+            turn(page, theme)
             screenshot(widget, f"frames/{Path(name).name}-{place}-{theme}-{width}")
         inner, outer = widget.locator("img").bounding_box(), widget.bounding_box()
         assert inner["x"] >= outer["x"]
