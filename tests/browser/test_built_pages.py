@@ -33,6 +33,10 @@ PLACES = {
     GALLERY: sorted(KINDS),
 }
 
+# Some time after a change of size the theme puts what scrolls sideways into the Tab order.
+REACHABLE = """() => [...document.querySelectorAll('pre, .cell_output > .output, .pst-scrollable-table-container')]
+  .every((node) => node.scrollWidth <= node.clientWidth || node.tabIndex === 0)"""
+
 
 def stored_kinds(page: str) -> list[str]:
     """The widgets of a page, from the state that its notebook stores."""
@@ -65,7 +69,7 @@ def test_page(
         for kind in kinds:
             screenshot(find(page, kind), f"{name}-{kind}-{theme}")
     page.set_viewport_size({"width": 360, "height": 800})
-    page.wait_for_timeout(500)  # the theme puts what scrolls into the Tab order 0.3 seconds after a change of size
+    page.wait_for_function(REACHABLE)
     assert page.evaluate("document.scrollingElement.scrollWidth") <= 360
     found += [f"360 pixels: {violation}" for violation in axe(page, rules="narrow")]
     for kind in kinds:
