@@ -54,11 +54,15 @@ def heavy_pages(paths: list[Path]) -> list[str]:
     ]
 
 
+def widget_models(notebook: Path) -> dict[str, Any]:
+    """The widget models that a notebook stores, by their ids; none where it shows no widget."""
+    metadata = json.loads(notebook.read_text(encoding="utf-8"))["metadata"]
+    return metadata.get("widgets", {}).get(WIDGET_STATE, {}).get("state", {})
+
+
 def widget_faults(notebook: Path) -> list[str]:
     """Widgets of ours whose source is too long, and kinds that come twice: each one stores its whole source."""
-    metadata = json.loads(notebook.read_text(encoding="utf-8"))["metadata"]
-    models = metadata.get("widgets", {}).get(WIDGET_STATE, {}).get("state", {}).values()
-    states = [model["state"] for model in models if "_esm" in model["state"]]
+    states = [model["state"] for model in widget_models(notebook).values() if "_esm" in model["state"]]
     faults = [
         f"{state['_anywidget_id']} has {size:,} bytes of source; at most {SOURCE_LIMIT:,}"
         for state in states

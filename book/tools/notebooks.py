@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import nbformat
-from check_pages import ROOT, toc_pages
+from check_pages import ROOT, WIDGET_STATE, toc_pages
 from nbclient import NotebookClient
 from PIL import Image, ImageChops, ImageStat
 
@@ -30,7 +30,6 @@ VISIBLE = 0.2  # of 255: mean difference of a picture's pixels from which all co
 CELL_TIMEOUT = 120  # seconds, as in the check
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 LANGUAGE = {"name": "python", "pygments_lexer": "ipython3"}  # cells may hold shell lines and magics
-STATE = "application/vnd.jupyter.widget-state+json"
 VIEW = "application/vnd.jupyter.widget-view+json"
 LINKS = ("LinkModel", "DirectionalLinkModel")
 MODEL_ID = re.compile(r"(?<![0-9a-z])[0-9a-f]{32}(?![0-9a-z])")
@@ -80,7 +79,7 @@ def renumber_models(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """Widget model ids are random: number them in the order in which the page reaches them, and drop the others."""
     if "widgets" not in notebook.metadata:
         return notebook
-    widgets = notebook.metadata.widgets[STATE]
+    widgets = notebook.metadata.widgets[WIDGET_STATE]
     order = shown_models(notebook, widgets["state"])
     widgets["state"] = {model: widgets["state"][model] for model in order}
     numbers = {model: f"{number:032x}" for number, model in enumerate(order)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 from pathlib import Path
 
 import nbformat
@@ -11,6 +12,10 @@ import pytest
 import yaml
 
 import lt_core as lt
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "book" / "tools"))
+
+from check_pages import widget_models
 
 ROOT = Path(__file__).parents[2]
 TOC = (ROOT / "_toc.yml").read_text(encoding="utf-8")
@@ -124,8 +129,7 @@ def test_every_widget_says_what_to_notice(path: Path) -> None:
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_stored_widgets_are_those_of_the_package(path: Path) -> None:
     """A change of a script reaches the pages by `make notebooks`."""
-    stored = read(path).metadata.get("widgets", {}).get(WIDGET.replace("view", "state"), {}).get("state", {})
-    for model in stored.values():
+    for model in widget_models(path).values():
         if "_esm" in model["state"]:
             kind = getattr(lt.widgets, model["state"]["_anywidget_id"].rpartition(".")[2])
             assert model["state"]["_esm"] == str(kind._esm), f"{kind.__name__}: run make notebooks"

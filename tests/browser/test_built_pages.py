@@ -5,7 +5,6 @@ One load a page serves all of it: opening a chapter with its mathematics takes s
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +17,7 @@ import lt_core as lt
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "book" / "tools"))
 
-from check_pages import ROOT, WIDGET_STATE, toc_pages
+from check_pages import ROOT, toc_pages, widget_models
 
 KINDS = [name for name in lt.widgets.__all__ if name[0].isupper()]
 GALLERY = "book/appendix/widgets"
@@ -43,9 +42,7 @@ def stored_kinds(page: str) -> list[str]:
     notebook = ROOT / f"{page}.ipynb"
     if not notebook.is_file():
         return []
-    metadata = json.loads(notebook.read_text(encoding="utf-8"))["metadata"]
-    models = metadata.get("widgets", {}).get(WIDGET_STATE, {}).get("state", {}).values()
-    names = [model["state"].get("_anywidget_id", "").rpartition(".")[2] for model in models]
+    names = [m["state"].get("_anywidget_id", "").rpartition(".")[2] for m in widget_models(notebook).values()]
     return sorted(name for name in names if name)
 
 

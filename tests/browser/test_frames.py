@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import json
-import re
+import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from controls import turn
 from playwright.sync_api import Locator, Page, expect
 
-ROOT = Path(__file__).resolve().parents[2]
-STATE = "application/vnd.jupyter.widget-state+json"
+sys.path.insert(0, str(Path(__file__).parents[2] / "book" / "tools"))
+
+from check_pages import ROOT, toc_pages, widget_models
 
 
 def stored_frames() -> dict[str, list[list[str]]]:
     """The frames of each page that has some, a list of HTML texts for each slider, from the state in its notebook."""
     found: dict[str, list[list[str]]] = {}
-    for page in re.findall(r"(?:root|file): (\S+)", (ROOT / "_toc.yml").read_text(encoding="utf-8")):
+    for page in toc_pages():
         notebook = ROOT / f"{page}.ipynb"
         if not notebook.is_file():
             continue
-        metadata = json.loads(notebook.read_text(encoding="utf-8"))["metadata"]
-        models: dict[str, Any] = metadata.get("widgets", {}).get(STATE, {}).get("state", {})
+        models = widget_models(notebook)
         for box in models.values():
             if "lt-frames" in box["state"].get("_dom_classes", []):
                 stack = models[box["state"]["children"][1].removeprefix("IPY_MODEL_")]["state"]
