@@ -7,8 +7,6 @@ depends on the seed alone: not on the device, and not on the batch size.
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
@@ -109,34 +107,49 @@ LEVELS: dict[str, tuple[list[float], bool]] = {
     "Contrast": (torch.linspace(0, 0.9, 10).tolist(), True),
     "Sharpness": (torch.linspace(0, 0.9, 10).tolist(), True),
     "Posterize": ([8, 8, 7, 7, 6, 6, 5, 5, 4, 4], False),  # bits that stay
-    "Solarize": (torch.linspace(255, 0, 10).tolist(), False),
+    "Solarize": (torch.linspace(256, 0, 10).tolist(), False),  # grey values from here on are inverted; 256: none
 }
 
 
 def apply_operation(images: Tensor, name: str, magnitude: float) -> Tensor:
-    """One AutoAugment operation on a batch of uint8 images, by torchvision's tensor kernels.
+    """One AutoAugment operation on a batch of uint8 images, as PIL does it in the code released with GALA.
 
-    Shears, shifts and rotations take the nearest pixel (tensor kernels have no bicubic mode, which the released code
-    uses for shears) and fill with grey `FILL`.
+    Most are torchvision's tensor kernels. Shifts go by whole pixels, rotations take the nearest pixel, shears are
+    bicubic; all three fill with grey `FILL`. AutoContrast, Brightness, Color, Contrast and Sharpness differ from PIL
+    by one grey value at most, where the two round otherwise; the rest is PIL's, pixel for pixel.
+
+    Args:
+        images: (N, 3, H, W) uint8, on any device.
+        name: a key of `LEVELS`, or "AutoContrast", "Equalize" or "Invert".
+        magnitude: of `LEVELS`, with its sign; a shift's is a fraction of the side. Unused by the last three.
+
+    Returns:
+        (N, 3, H, W) uint8 on the same device.
+
+    Raises:
+        ValueError: unknown ``name``.
+
+    Example:
+        >>> image = torch.tensor([0, 100, 200, 255], dtype=torch.uint8).expand(1, 3, 4, 4)
+        >>> apply_operation(image, "TranslateX", 0.4)[0, 0, 0].tolist()  # by 1.6 pixels: two
+        [128, 128, 0, 100]
     """
     from torchvision.transforms import functional as tvf
     from torchvision.transforms.v2 import functional as tvf2
 
     fill = [FILL] * 3
     if name in ("ShearX", "ShearY"):
-        degrees = math.degrees(math.atan(magnitude))
-        shear = [degrees, 0.0] if name == "ShearX" else [0.0, degrees]
-        return tvf.affine(images, 0.0, [0, 0], 1.0, shear, fill=fill, center=[0, 0])
+        return shear_y(images.mT, magnitude).mT if name == "ShearX" else shear_y(images, magnitude)
     if name == "TranslateX":
-        return tvf.affine(images, 0.0, [int(magnitude * images.shape[3]), 0], 1.0, [0.0, 0.0], fill=fill)
+        return tvf.affine(images, 0.0, [round(magnitude * images.shape[3]), 0], 1.0, [0.0, 0.0], fill=fill)
     if name == "TranslateY":
-        return tvf.affine(images, 0.0, [0, int(magnitude * images.shape[2])], 1.0, [0.0, 0.0], fill=fill)
+        return tvf.affine(images, 0.0, [0, round(magnitude * images.shape[2])], 1.0, [0.0, 0.0], fill=fill)
     if name == "Rotate":
         return tvf.rotate(images, magnitude, fill=fill)
     if name == "Posterize":
         return tvf.posterize(images, int(magnitude))
     if name == "Solarize":
-        return tvf.solarize(images, magnitude)
+        return torch.where(images < magnitude, images, 255 - images)  # torchvision's kernel refuses 256
     adjust = {
         "Brightness": tvf.adjust_brightness,
         "Color": tvf.adjust_saturation,
@@ -149,6 +162,24 @@ def apply_operation(images: Tensor, name: str, magnitude: float) -> Tensor:
     plain = {"AutoContrast": tvf.autocontrast, "Equalize": tvf2.equalize, "Invert": tvf.invert}
     check_choice("operation", name, (*LEVELS, *plain))
     return plain[name](images)
+
+
+def shear_y(images: Tensor, slope: float) -> Tensor:
+    """Column x takes its pixels from ``slope`` * x rows further down: PIL's bicubic shear.
+
+    A cubic convolution with parameter -1; the rows at the border are repeated, and the result is cut off, not rounded,
+    to a grey value. torchvision's tensor kernels have no bicubic shear.
+    """
+    height, width = images.shape[2:]
+    rows, columns = (torch.arange(side, dtype=torch.float64) + 0.5 for side in (height, width))
+    source = slope * columns + rows[:, None]  # (H, W): where a pixel comes from, in rows from the upper edge
+    inside = ((source >= 0) & (source < height)).to(images.device)
+    below = (source - 0.5).floor()
+    t = (source - 0.5 - below).to(images.device)
+    neighbours = (below.long() + torch.arange(-1, 3).view(4, 1, 1)).clamp(0, height - 1).to(images.device)
+    a, b, c, d = (images.gather(2, index.expand_as(images)).double() for index in neighbours)
+    cubic = b + t * (c - a + t * (2 * (a - b) + c - d + t * (b - a + d - c)))
+    return torch.where(inside, cubic.clamp(0, 255), FILL).to(torch.uint8)
 
 
 def cifar10_policy() -> list[tuple[tuple[str, float, int | None], ...]]:

@@ -1,8 +1,17 @@
 """Networks: ResNet-32 and ResNet-8 for 32x32 images, with a linear or a cosine classifier."""
 
-from lt_core.models.classifiers import CLASSIFIERS, CosineClassifier, make_classifier
+from lt_core.models.classifiers import CLASSIFIER_INITS, CLASSIFIERS, CosineClassifier, make_classifier
 from lt_core.models.resnet_cifar import ResNetCIFAR, resnet8, resnet32
 
 BACKBONES = {"resnet32": resnet32, "resnet8": resnet8}
 
-__all__ = ["BACKBONES", "CLASSIFIERS", "CosineClassifier", "ResNetCIFAR", "make_classifier", "resnet8", "resnet32"]
+__all__ = [
+    "BACKBONES",
+    "CLASSIFIERS",
+    "CLASSIFIER_INITS",
+    "CosineClassifier",
+    "ResNetCIFAR",
+    "make_classifier",
+    "resnet8",
+    "resnet32",
+]

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from lt_core.validation import check_choice, check_number
 
 CLASSIFIERS = ("linear", "cosine")
+CLASSIFIER_INITS = ("kaiming", "default")  # of a linear classifier
 
 
 class CosineClassifier(nn.Module):

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lt_core.models.classifiers import make_classifier
+from lt_core.models.classifiers import CLASSIFIER_INITS, make_classifier
+from lt_core.validation import check_choice
 
 WIDTHS = (16, 32, 64)
 
@@ -48,20 +49,32 @@ class ResNetCIFAR(nn.Module):
         num_classes: C.
         classifier: "linear" (with bias) or "cosine" (no bias, outputs cosines times ``scale``).
         scale: factor on the cosines; unused by "linear".
+        classifier_init: of the linear classifier's weights. "kaiming": normal of variance 2 / 64, as LDAM-DRW's code.
+            "default": `torch.nn.Linear`'s own, uniform of variance 1 / (3 * 64), as GALA's code; the first logits are
+            then smaller by the factor of the square root of 6. A cosine classifier has its own (uniform directions),
+            so both give it the same weights.
 
     Shape:
         images (N, 3, 32, 32), floating point and normalised, to logits or cosines (N, C).
         `features` gives the 64-dimensional input of the classifier, (N, 64).
 
     Raises:
-        ValueError: unknown ``classifier``, or a ``scale`` that is not positive.
+        ValueError: unknown ``classifier`` or ``classifier_init``, or a ``scale`` that is not positive.
 
-    Source: He et al., *Deep residual learning for image recognition*, Section 4.2; initialisation of LDAM-DRW
-    (Kaiming normal for convolutions and for the linear classifier's weights).
+    Source: He et al., *Deep residual learning for image recognition*, Section 4.2; Kaiming normal for convolutions as
+    in the code of LDAM-DRW and of GALA, which differ in the classifier.
     """
 
-    def __init__(self, blocks: int, num_classes: int = 100, classifier: str = "linear", scale: float = 1.0) -> None:
+    def __init__(
+        self,
+        blocks: int,
+        num_classes: int = 100,
+        classifier: str = "linear",
+        scale: float = 1.0,
+        classifier_init: str = "kaiming",
+    ) -> None:
         super().__init__()
+        check_choice("classifier_init", classifier_init, CLASSIFIER_INITS)
         self.conv1 = nn.Conv2d(3, WIDTHS[0], 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(WIDTHS[0])
         layers: list[nn.Module] = []
@@ -72,8 +85,9 @@ class ResNetCIFAR(nn.Module):
                 in_channels = channels
         self.blocks = nn.Sequential(*layers)
         self.classifier = make_classifier(classifier, WIDTHS[-1], num_classes, scale)
+        kaiming = (nn.Conv2d, nn.Linear) if classifier_init == "kaiming" else nn.Conv2d
         for module in self.modules():
-            if isinstance(module, (nn.Conv2d, nn.Linear)):
+            if isinstance(module, kaiming):
                 nn.init.kaiming_normal_(module.weight)
 
     def features(self, images: Tensor) -> Tensor:
@@ -85,7 +99,9 @@ class ResNetCIFAR(nn.Module):
         return self.classifier(self.features(images))
 
 
-def resnet32(num_classes: int = 100, classifier: str = "linear", scale: float = 1.0) -> ResNetCIFAR:
+def resnet32(
+    num_classes: int = 100, classifier: str = "linear", scale: float = 1.0, classifier_init: str = "kaiming"
+) -> ResNetCIFAR:
     """ResNet-32 for CIFAR: 5 blocks a stage, 0.46 million parameters. See `ResNetCIFAR`.
 
     Example:
@@ -93,9 +109,11 @@ def resnet32(num_classes: int = 100, classifier: str = "linear", scale: float = 
         >>> sum(p.numel() for p in lt.models.resnet32(classifier="cosine").parameters())
         469904
     """
-    return ResNetCIFAR(5, num_classes, classifier, scale)
+    return ResNetCIFAR(5, num_classes, classifier, scale, classifier_init)
 
 
-def resnet8(num_classes: int = 100, classifier: str = "linear", scale: float = 1.0) -> ResNetCIFAR:
+def resnet8(
+    num_classes: int = 100, classifier: str = "linear", scale: float = 1.0, classifier_init: str = "kaiming"
+) -> ResNetCIFAR:
     """ResNet-8 for CIFAR: 1 block a stage, small enough to train on a CPU. See `ResNetCIFAR`."""
-    return ResNetCIFAR(1, num_classes, classifier, scale)
+    return ResNetCIFAR(1, num_classes, classifier, scale, classifier_init)

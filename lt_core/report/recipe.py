@@ -29,6 +29,7 @@ NAMES = {
     "weight_decay": "weight decay",
     "batch_size": "batch",
     "learning_rate": "learning rate",
+    "classifier_init": "initial classifier",
     "epochs": "epochs",
     "backbone": "network",
 }
@@ -38,6 +39,8 @@ VALUES = {
     "autoaugment": "AutoAugment, Cutout",
     "step": "steps",
     "cosine": "half cosine",
+    "kaiming": "Kaiming",
+    "default": "PyTorch's",
     "resnet8": "ResNet-8",
     "resnet32": "ResNet-32",
 }

@@ -22,7 +22,9 @@ SCHEDULES = {
 }
 # The order of tables and legends; methods that are not named here follow in the order of their runs' names.
 METHODS = ("cross-entropy", "cross-entropy (cosine)", "balanced softmax", "LDAM-DRW", "ALA", "GALA")
-CHANGES = ("backbone", "epochs", "batch_size", "augmentation", "schedule", "learning_rate", "weight_decay")
+CHANGES = (
+    "backbone", "epochs", "batch_size", "augmentation", "schedule", "learning_rate", "weight_decay", "classifier_init"
+)  # fmt: skip
 
 
 class MissingRuns(records.RecordError):

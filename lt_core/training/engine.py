@@ -71,7 +71,7 @@ def build(config: RunConfig, data: LongTailedData) -> tuple[nn.Module, Any]:
     num_classes = len(data.class_counts)
     own_scale = config.loss in COSINE_LOSSES
     model = BACKBONES[str(config.backbone)](
-        num_classes, str(config.classifier), 1.0 if own_scale else COSINE_SCALE
+        num_classes, str(config.classifier), 1.0 if own_scale else COSINE_SCALE, str(config.classifier_init)
     )
     options = dict(config.loss_options)
     if config.drw:

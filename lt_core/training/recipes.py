@@ -16,7 +16,7 @@ from typing import Any
 from lt_core.data import DATASETS
 from lt_core.data.augment import AUGMENTATIONS
 from lt_core.losses import COSINE_LOSSES, LOSS_NAMES
-from lt_core.models import BACKBONES, CLASSIFIERS
+from lt_core.models import BACKBONES, CLASSIFIER_INITS, CLASSIFIERS
 from lt_core.validation import check_choice, check_number, check_whole
 
 SCHEDULES = {"step": 0.025, "cosine": 0.01}  # with the fraction of the epochs that warm up
@@ -25,7 +25,7 @@ COSINE_SCALE = 30.0  # for a cosine classifier under a loss that does not scale 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained: optimiser (SGD with momentum), schedule and augmentation."""
+    """How a network is trained: initialisation, optimiser (SGD with momentum), schedule and augmentation."""
 
     name: str
     backbone: str
@@ -35,6 +35,7 @@ class Recipe:
     augmentation: str
     schedule: str  # "step" or "cosine"
     warmup: float  # fraction of the epochs
+    classifier_init: str = "kaiming"  # of a linear classifier; see `lt_core.models.ResNetCIFAR`
     learning_rate: float = 0.1
     momentum: float = 0.9
     weight_decay: float = 2e-4
@@ -45,6 +46,8 @@ class Recipe:
 
         "step" (LDAM-DRW): a linear warm-up that ends at the full rate, x0.01 after 80 % and x0.0001 after 90 % of the
         epochs. "cosine" (GALA): a warm-up from half the rate, then a half cosine that reaches zero in the last epoch.
+        GALA's code counts that warm-up in iterations, ceil(200 / steps an epoch): 2 epochs of 200 at imbalance factors
+        50 to 200, as here; at factor 10 it is 1, where that code stops with an assertion and this goes on with 2.
         """
         number = epoch + 1
         warmup = max(1, round(self.warmup * epochs))
@@ -76,7 +79,8 @@ _PLAIN = Recipe(
 RECIPES = {
     # LDAM-DRW's: the most used recipe for CIFAR-LT.
     "plain": _PLAIN,
-    # GALA's: AutoAugment and Cutout, cosine schedule, small batches, more weight decay.
+    # GALA's: AutoAugment and Cutout, cosine schedule, small batches, more weight decay, PyTorch's own initialisation of
+    # the classifier.
     "strong": Recipe(
         name="strong",
         backbone="resnet32",
@@ -86,6 +90,7 @@ RECIPES = {
         augmentation="autoaugment",
         schedule="cosine",
         warmup=SCHEDULES["cosine"],
+        classifier_init="default",
         weight_decay=5e-4,
     ),
     # `plain` for a CPU: a small network, 40 epochs. Its numbers are never set beside published ones.
@@ -109,6 +114,8 @@ class RunConfig:
         learning_rate, weight_decay: positive; at least 0.
         backbone: "resnet32" or "resnet8".
         classifier: "linear" or "cosine"; a loss on cosines needs "cosine".
+        classifier_init: of a linear classifier: "kaiming" (LDAM-DRW's) or "default" (PyTorch's, and GALA's). It does
+            nothing to a cosine classifier, beside which another value than the recipe's is refused.
         epochs, batch_size: positive whole numbers.
         seed: of initialisation, order and augmentation.
         subset_seed: of the long-tailed subset (0 is the canonical one).
@@ -126,6 +133,7 @@ class RunConfig:
     imbalance_factor: float = 100
     backbone: str | None = None
     classifier: str | None = None
+    classifier_init: str | None = None
     epochs: int | None = None
     batch_size: int | None = None
     augmentation: str | None = None
@@ -158,17 +166,23 @@ class RunConfig:
             ("learning_rate", recipe.learning_rate),
             ("weight_decay", recipe.weight_decay),
             ("classifier", wants),
+            ("classifier_init", recipe.classifier_init),
         ):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
         check_choice("backbone", self.backbone, tuple(BACKBONES))
         check_choice("classifier", self.classifier, CLASSIFIERS)
+        check_choice("classifier_init", self.classifier_init, CLASSIFIER_INITS)
         check_choice("augmentation", self.augmentation, AUGMENTATIONS)
         check_choice("schedule", self.schedule, tuple(SCHEDULES))
         for name, above in (("learning_rate", True), ("weight_decay", False)):
             check_number(name, getattr(self, name), low=0.0, open_low=above)
         if self.loss in COSINE_LOSSES and self.classifier != "cosine":
             raise ValueError(f"classifier is {self.classifier!r}; loss {self.loss!r} works on cosines: use 'cosine'")
+        if self.classifier == "cosine" and self.classifier_init != recipe.classifier_init:
+            raise ValueError(
+                f"classifier_init is {self.classifier_init!r}, which does nothing to a cosine classifier; leave it out"
+            )
         for name, low in (("epochs", 1), ("batch_size", 2), ("seed", 0), ("subset_seed", 0)):
             check_whole(name, getattr(self, name), low)
         if self.class_order is not None:
@@ -211,6 +225,7 @@ class RunConfig:
             augmentation=str(self.augmentation),
             schedule=schedule,
             warmup=SCHEDULES[schedule],
+            classifier_init=str(self.classifier_init),
             learning_rate=float(self.learning_rate or 0.0),
             weight_decay=float(self.weight_decay or 0.0),
         )
@@ -235,7 +250,13 @@ class RunConfig:
             parts.append(f"e{self.epochs}")
         if self.batch_size != recipe.batch_size:
             parts.append(f"b{self.batch_size}")
-        for short, name in (("", "augmentation"), ("lr_", "schedule"), ("lr", "learning_rate"), ("wd", "weight_decay")):
+        for short, name in (
+            ("", "augmentation"),
+            ("lr_", "schedule"),
+            ("lr", "learning_rate"),
+            ("wd", "weight_decay"),
+            ("init_", "classifier_init"),
+        ):
             if getattr(self, name) != getattr(recipe, name):
                 parts.append(f"{short}{_plain(getattr(self, name))}")
         parts += [f"if{_plain(float(self.imbalance_factor)).removesuffix('.0')}", f"s{self.seed}"]

@@ -82,9 +82,34 @@ def test_seed_fixes_the_initial_weights() -> None:
     assert all(torch.equal(one[key], two[key]) for key in one)
 
 
+def test_classifier_init_is_ldam_drws_or_pytorchs_own_and_touches_nothing_else() -> None:
+    lt.set_seed(3)
+    default = lt.models.resnet32(classifier_init="default").state_dict()
+    # LDAM-DRW's network draws the classifier last, so its weights are what the generator gives next.
+    kaiming_weight = torch.nn.init.kaiming_normal_(torch.empty(100, 64))
+    lt.set_seed(3)
+    kaiming = lt.models.resnet32().state_dict()
+    assert [key for key in kaiming if not torch.equal(kaiming[key], default[key])] == ["classifier.weight"]
+    assert torch.equal(kaiming["classifier.weight"], kaiming_weight)
+    assert kaiming_weight.std().item() == pytest.approx((2 / 64) ** 0.5, rel=0.03)  # .177
+    weight = default["classifier.weight"]
+    assert weight.std().item() == pytest.approx((3 * 64) ** -0.5, rel=0.03)  # .072
+    assert 0.12 < weight.abs().max() <= 0.125
+
+
+def test_classifier_init_does_nothing_to_a_cosine_classifier() -> None:
+    states = []
+    for classifier_init in lt.models.CLASSIFIER_INITS:
+        lt.set_seed(3)
+        states.append(lt.models.resnet8(10, "cosine", classifier_init=classifier_init).state_dict())
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+
+
 def test_unknown_classifier_and_bad_scale_are_named() -> None:
     with pytest.raises(ValueError, match="classifier is 'arc'; allowed are 'linear', 'cosine'"):
         lt.models.resnet8(10, "arc")
+    with pytest.raises(ValueError, match="classifier_init is 'zeros'; allowed are 'kaiming', 'default'"):
+        lt.models.resnet8(10, classifier_init="zeros")
     with pytest.raises(ValueError, match="scale is 0"):
         lt.models.resnet8(10, "cosine", scale=0)
 

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 import re
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import torch
+from torch.nn import functional as F
 
+import lt_core as lt
+from lt_core.data.augment import Normalize
 from lt_core.training import RECIPES, RunConfig
+from lt_core.training.engine import Trainer
 
 
 def rates(name: str, epochs: int) -> list[float]:
@@ -30,10 +38,54 @@ def test_strong_is_galas_schedule() -> None:
     assert schedule[1:] == sorted(schedule[1:], reverse=True)
 
 
+@pytest.mark.parametrize(("imbalance_factor", "warmup"), [(200, 2), (100, 2), (50, 2), (10, 1)])
+def test_strongs_warmup_is_galas_where_galas_code_runs(imbalance_factor: float, warmup: int) -> None:
+    """GALA's code: ceil(200 iterations / steps an epoch), and an assertion that this is at least 2."""
+    steps = sum(lt.data.class_counts(imbalance_factor=imbalance_factor)) // RECIPES["strong"].batch_size
+    assert math.ceil(200 / steps) == warmup
+    schedule = rates("strong", 200)
+    assert schedule.index(max(schedule)) + 1 == max(2, warmup)
+
+
+def first_weights(**values: object) -> torch.Tensor:
+    """Of the classifier of the network that a run starts with."""
+    config = RunConfig.from_dict({"backbone": "resnet8", **values})
+    model = Trainer(config, lt.data.synthetic(), torch.device("cpu"), precision="float32").model
+    return model.classifier.weight.detach()
+
+
+def test_classifiers_start_as_the_recipe_or_the_configuration_says() -> None:
+    kaiming, default = (2 / 64) ** 0.5, (3 * 64) ** -0.5
+    assert first_weights(recipe="plain").std().item() == pytest.approx(kaiming, rel=0.1)
+    assert torch.equal(first_weights(recipe="plain"), first_weights(recipe="short"))
+    assert first_weights(recipe="strong").std().item() == pytest.approx(default, rel=0.1)
+    changed = first_weights(recipe="strong", classifier_init="kaiming")
+    assert torch.equal(changed, first_weights(recipe="plain"))
+    assert torch.equal(first_weights(recipe="plain", classifier_init="default"), first_weights(recipe="strong"))
+
+
+@pytest.mark.realdata
+def test_first_loss_is_that_of_the_code_a_recipe_comes_from(cifar_root: Path) -> None:
+    """Cross-entropy of the first images, mean of four seeds: 5.1 in GALA's code, 7.6 in LDAM-DRW's."""
+    data = lt.data.cifar100_lt(cifar_root)
+    first = torch.randperm(len(data.train_images), generator=torch.Generator().manual_seed(0))[:256]
+    images, targets = Normalize()(data.train_images[first]), data.train_targets[first]
+    loss = {}
+    for recipe in ("plain", "strong"):
+        configs = [RunConfig(dataset="cifar100_lt", recipe=recipe, seed=seed) for seed in range(4)]
+        models = [Trainer(config, data, torch.device("cpu"), precision="float32").model for config in configs]
+        with torch.no_grad():
+            loss[recipe] = sum(F.cross_entropy(model.train()(images), targets).item() for model in models) / 4
+    assert loss["strong"] == pytest.approx(5.1, abs=0.3)
+    assert loss["plain"] == pytest.approx(7.6, abs=1.0)
+
+
 def test_short_is_plain_with_a_small_network_and_40_epochs() -> None:
     plain, short = RECIPES["plain"], RECIPES["short"]
     assert (short.backbone, short.epochs) == ("resnet8", 40)
-    for name in ("batch_size", "augmentation", "schedule", "weight_decay", "momentum", "drop_last"):
+    for name in (
+        "batch_size", "augmentation", "schedule", "weight_decay", "momentum", "drop_last", "classifier_init"
+    ):  # fmt: skip
         assert getattr(short, name) == getattr(plain, name)
     schedule = rates("short", 40)
     assert schedule[31:33] == pytest.approx([0.1, 0.001])
@@ -51,6 +103,11 @@ def test_config_takes_what_is_not_named_from_the_recipe_and_the_loss() -> None:
     config = RunConfig(loss="ala", recipe="strong")
     assert (config.classifier, config.backbone, config.epochs, config.batch_size) == ("cosine", "resnet32", 200, 64)
     assert RunConfig(loss="gala", recipe="short").classifier == "linear"
+    for recipe, init in (("plain", "kaiming"), ("strong", "default"), ("short", "kaiming")):
+        usual = RunConfig(recipe=recipe)
+        assert usual.classifier_init == usual.ingredients().classifier_init == init
+    assert RunConfig(recipe="strong", classifier_init="kaiming").ingredients().classifier_init == "kaiming"
+    assert replace(config, loss="ldam").classifier_init == "default"  # beside a cosine classifier, too
 
 
 def test_config_survives_json() -> None:
@@ -83,6 +140,7 @@ def test_run_names_tell_runs_apart() -> None:
         RunConfig(schedule="cosine"),
         RunConfig(learning_rate=0.05),
         RunConfig(weight_decay=5e-4),
+        RunConfig(classifier_init="default"),
     ]
     names = {config.run_name for config in configs}
     assert len(names) == len(configs)
@@ -99,6 +157,8 @@ def test_run_names_tell_runs_apart() -> None:
         ({"recipe": "short", "backbone": "resnet32", "epochs": 5, "batch_size": 64}, "ce-resnet32-e5-b64-if100-s0"),
         ({"augmentation": "none", "weight_decay": 5e-4, "schedule": "cosine"}, "ce-none-lr_cosine-wd0.0005-if100-s0"),
         ({"recipe": "strong", "learning_rate": 0.2, "batch_size": 128}, "ce-b128-lr0.2-if100-s0"),
+        ({"recipe": "strong", "classifier_init": "kaiming"}, "ce-init_kaiming-if100-s0"),
+        ({"recipe": "plain", "classifier_init": "kaiming"}, "ce-if100-s0"),
         ({"dataset": "synthetic", "loss_options": {"reduction": "sum"}}, "synthetic-ce-reduction_sum-if100-s0"),
     ],
 )
@@ -130,6 +190,9 @@ def test_run_names_leave_out_what_is_usual(values: dict[str, object], name: str)
         ({"weight_decay": -1.0}, "weight_decay is -1.0"),
         ({"schedule": "linear"}, "schedule is 'linear'"),
         ({"augmentation": "mixup"}, "augmentation is 'mixup'"),
+        ({"classifier_init": "zeros"}, "classifier_init is 'zeros'; allowed are 'kaiming', 'default'"),
+        ({"classifier": "cosine", "classifier_init": "default"}, "does nothing to a cosine classifier; leave it out"),
+        ({"loss": "ala", "recipe": "strong", "classifier_init": "kaiming"}, "does nothing to a cosine classifier"),
     ],
 )
 def test_bad_configurations_are_named(values: dict[str, object], message: str) -> None:
