@@ -116,7 +116,8 @@ def apply_operation(images: Tensor, name: str, magnitude: float) -> Tensor:
 
     Most are torchvision's tensor kernels. Shifts go by whole pixels, rotations take the nearest pixel, shears are
     bicubic; all three fill with grey `FILL`. AutoContrast, Brightness, Color, Contrast and Sharpness differ from PIL
-    by one grey value at most, where the two round otherwise; the rest is PIL's, pixel for pixel.
+    by one grey value at most, where the two round otherwise; the rest is PIL's, pixel for pixel, at the levels of the
+    policy.
 
     Args:
         images: (N, 3, H, W) uint8, on any device.
