@@ -2,23 +2,24 @@ r"""Accuracy by class and by class frequency, and calibration (chapter 01)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from lt_core.validation import as_counts, check_number, check_probabilities, check_targets, check_whole
+from lt_core.validation import check_counts, check_number, check_probabilities, check_targets, check_whole, upcast
 
-_HALF = (torch.float16, torch.bfloat16)
+Counts = Sequence[int] | Mapping[int, int] | Tensor  # or a pandas Series; see `lt_core.validation.check_counts`
 
 
-def shot_groups(
-    class_counts: Sequence[int] | Tensor, many: float = 100, few: float = 20
-) -> dict[str, Tensor]:
+def shot_groups(class_counts: Counts, many: float = 100, few: float = 20) -> dict[str, Tensor]:
     """Which classes are many-, medium- and few-shot, by their number of training images.
 
     Args:
-        class_counts: the training set's C counts, whole numbers, at least 1 each.
+        class_counts: the training set's C counts, whole numbers, at least 1 each; a mapping from the label and a pandas
+            Series are aligned by their labels.
         many: a class with more images is many-shot.
         few: a class with fewer images is few-shot; at most ``many``.
 
@@ -36,9 +37,8 @@ def shot_groups(
         >>> groups["many"], groups["few"]
         (tensor([ True, False, False, False]), tensor([False, False, False,  True]))
     """
-    counts = as_counts(class_counts)
-    check_number("many", many, low=0.0)
-    check_number("few", few, low=0.0)
+    counts = torch.tensor(check_counts(class_counts), device="cpu")
+    many, few = check_number("many", many, low=0.0), check_number("few", few, low=0.0)
     if few > many:
         raise ValueError(f"few is {few} and many is {many}; few must not be above many")
     return {"many": counts > many, "medium": (counts >= few) & (counts <= many), "few": counts < few}
@@ -53,7 +53,7 @@ def per_class_accuracy(predictions: Tensor, targets: Tensor, num_classes: int) -
         num_classes: C, at least 2.
 
     Returns:
-        Accuracies (C,) in [0, 1], float64; NaN for a class without a sample.
+        Accuracies (C,) in [0, 1], float64 on the CPU; NaN for a class without a sample.
 
     Raises:
         ValueError: a wrong shape, no samples, a label outside [0, num_classes).
@@ -65,7 +65,11 @@ def per_class_accuracy(predictions: Tensor, targets: Tensor, num_classes: int) -
         >>> lt.metrics.per_class_accuracy(predictions, targets, num_classes=3)
         tensor([0.5000, 1.0000,    nan], dtype=torch.float64)
     """
-    check_whole("num_classes", num_classes, low=2)
+    return torch.from_numpy(_per_class_accuracy(predictions, targets, num_classes))
+
+
+def _per_class_accuracy(predictions: Tensor, targets: Tensor, num_classes: int) -> NDArray[np.float64]:
+    num_classes = check_whole("num_classes", num_classes, low=2)
     samples = len(targets) if isinstance(targets, Tensor) and targets.ndim == 1 else 0
     check_targets(targets, samples, num_classes)
     check_targets(predictions, samples, num_classes, name="predictions")
@@ -73,13 +77,15 @@ def per_class_accuracy(predictions: Tensor, targets: Tensor, num_classes: int) -
         raise ValueError("targets is empty; at least one sample is needed")
     total = torch.bincount(targets, minlength=num_classes)
     correct = torch.bincount(targets[predictions == targets], minlength=num_classes)
-    return correct.double() / total
+    # Float64 in NumPy: the labels' device may have none.
+    with np.errstate(invalid="ignore"):  # 0 / 0 is the NaN that is documented
+        return correct.cpu().numpy() / total.cpu().numpy()
 
 
 def shot_accuracy(
     predictions: Tensor,
     targets: Tensor,
-    class_counts: Sequence[int] | Tensor,
+    class_counts: Counts,
     many: float = 100,
     few: float = 20,
 ) -> dict[str, float | None]:
@@ -108,13 +114,13 @@ def shot_accuracy(
         {'all': 0.75, 'many': 1.0, 'medium': None, 'few': 0.5}
     """
     groups = shot_groups(class_counts, many, few)
-    accuracies = per_class_accuracy(predictions, targets, len(groups["many"])).cpu()
-    seen = ~torch.isnan(accuracies)
-    masks = {"all": torch.ones_like(seen), **groups}
+    accuracies = _per_class_accuracy(predictions, targets, len(groups["many"]))
+    seen = ~np.isnan(accuracies)
+    masks = {"all": seen, **{name: mask.numpy() for name, mask in groups.items()}}
     result: dict[str, float | None] = {}
     for name, mask in masks.items():
         chosen = accuracies[mask & seen]
-        result[name] = chosen.mean().item() if len(chosen) else None
+        result[name] = float(chosen.mean()) if len(chosen) else None
     return result
 
 
@@ -144,10 +150,10 @@ def balanced_error(predictions: Tensor, targets: Tensor, num_classes: int) -> fl
         >>> lt.metrics.balanced_error(predictions, targets, num_classes=2)
         0.5
     """
-    return 1.0 - per_class_accuracy(predictions, targets, num_classes).nanmean().item()
+    return 1.0 - float(np.nanmean(_per_class_accuracy(predictions, targets, num_classes)))
 
 
-def column_mean_slope(probabilities: Tensor, class_counts: Sequence[int] | Tensor) -> float | None:
+def column_mean_slope(probabilities: Tensor, class_counts: Counts) -> float | None:
     r"""How far a model's predictions still follow the training counts: 1 wholly, 0 not at all.
 
     The least-squares slope over the classes of the log of the mean probability on the log of the count:
@@ -176,14 +182,16 @@ def column_mean_slope(probabilities: Tensor, class_counts: Sequence[int] | Tenso
         1.0
     """
     check_probabilities(probabilities)
-    counts = as_counts(class_counts)
+    counts = check_counts(class_counts)
     if probabilities.shape[1] != len(counts):
         raise ValueError(f"probabilities has {probabilities.shape[1]} columns; class_counts has {len(counts)} classes")
-    log_mean, log_count = probabilities.double().mean(dim=0).cpu().log(), counts.double().cpu().log()
+    # Float64 in NumPy: the probabilities' device may have none.
+    means = upcast(probabilities.detach()).cpu().numpy().mean(axis=0, dtype=np.float64)
+    log_count = np.log(counts)
     spread = log_count - log_count.mean()
-    if not bool(torch.isfinite(log_mean).all()) or not bool(spread.any()):
+    if not means.all() or min(counts) == max(counts):
         return None
-    return float(spread @ log_mean / (spread @ spread))
+    return float(spread @ np.log(means) / (spread @ spread))
 
 
 def expected_calibration_error(probabilities: Tensor, targets: Tensor, bins: int = 15) -> float:
@@ -216,9 +224,9 @@ def expected_calibration_error(probabilities: Tensor, targets: Tensor, bins: int
     """
     from torchmetrics.functional.classification import multiclass_calibration_error
 
-    check_whole("bins", bins, low=1)
+    bins = check_whole("bins", bins, low=1)
     check_probabilities(probabilities)
     check_targets(targets, *probabilities.shape)
-    values = probabilities.float() if probabilities.dtype in _HALF else probabilities
+    values = upcast(probabilities)
     error = multiclass_calibration_error(values, targets, values.shape[1], n_bins=bins, norm="l1")
     return error.item()

@@ -1,21 +1,32 @@
 """Argument checks shared by the losses, the post-hoc adjustments and the metrics.
 
 A check on *shapes* and *types* always runs. A check on *values* (labels in range, no NaN, cosines within
-[-1, 1]) needs the tensor's content, so it runs eagerly and is skipped while `torch.compile` traces: there it
-would break the graph and make the device wait for the host.
+[-1, 1]) needs the tensor's content, so it runs eagerly and is skipped while `torch.compile` traces, where it
+would break the graph and make the device wait for the host, and inside `torch.func` transforms, where there is
+no content to look at.
+
+Checks of options return the plain Python value: NumPy's, PyTorch's and pandas' numbers are accepted, and what is kept
+is a Python number.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+import operator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 REDUCTIONS = ("mean", "sum", "none")
+IGNORED = -100  # the label that PyTorch's losses ignore
+HALF = (torch.float16, torch.bfloat16)
+LARGEST_COSINE = 1.01  # a product of half-precision unit vectors, cast up, may reach this
 _trusted = False
+Choice = TypeVar("Choice")
 
 
 @contextmanager
@@ -34,53 +45,169 @@ def trusted_values() -> Iterator[None]:
 
 
 def checks_values() -> bool:
-    """Whether checks on values run now: not inside `trusted_values`, and not while `torch.compile` traces."""
-    return not (_trusted or torch.compiler.is_compiling())
+    """Whether checks on values run now: not in `trusted_values`, under `torch.compile` or in a function transform."""
+    return not (_trusted or torch.compiler.is_compiling() or in_transform())
 
 
-def check_choice(name: str, value: object, allowed: Sequence[object]) -> None:
-    """Raise ValueError unless ``value`` is one of ``allowed``."""
-    if value not in allowed:
-        raise ValueError(f"{name} is {value!r}; allowed are {', '.join(repr(a) for a in allowed)}")
+def in_transform() -> bool:
+    """Whether the caller runs inside `torch.func.grad`, `vmap` or another function transform."""
+    return torch._C._functorch.peek_interpreter_stack() is not None
+
+
+def upcast(scores: Tensor) -> Tensor:
+    """Half precision becomes float32; float32 and float64 stay as they are."""
+    return scores.float() if scores.dtype in HALF else scores
+
+
+def short(value: object, limit: int = 120) -> str:
+    """``repr(value)``, cut in the middle where it is long: a message about 8,142 classes stays a line."""
+    text = repr(value)
+    return text if len(text) <= limit else f"{text[: limit - 25]} ... {text[-20:]}"
+
+
+def check_choice(name: str, value: object, allowed: Sequence[Choice]) -> Choice:
+    """The one of ``allowed`` that equals ``value``; ValueError where there is none."""
+    try:
+        return allowed[list(allowed).index(value)]  # type: ignore[arg-type]
+    except (ValueError, TypeError, RuntimeError):  # the last two: an array, whose comparison has no one answer
+        choices = ", ".join(repr(a) for a in allowed)
+        raise ValueError(f"{name} is {short(value)}; allowed are {choices}") from None
+
+
+def check_flag(name: str, value: object) -> bool:
+    """``value`` as True or False; TypeError unless it is a truth value of Python, NumPy or PyTorch."""
+    value = _item(value)
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} is {short(value)}; allowed are true and false")
+    return value
 
 
 def check_number(
-    name: str, value: float, low: float = -math.inf, high: float = math.inf, open_low: bool = False
-) -> None:
-    """Raise unless ``value`` is a finite number in [low, high], or in (low, high] with ``open_low``."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} is {value!r} of type {type(value).__name__}; a number is needed")
-    inside = (value > low if open_low else value >= low) and value <= high
-    if not math.isfinite(value) or not inside:
+    name: str, value: float | Tensor, low: float = -math.inf, high: float = math.inf, open_low: bool = False
+) -> float:
+    """``value`` as a Python int or float; it must be finite and in [low, high], or in (low, high] with ``open_low``.
+
+    Accepted are numbers of Python, NumPy and pandas and arrays and tensors of one element; truth values are not.
+    """
+    number = _item(value)
+    if isinstance(number, bool) or not isinstance(number, (int, float)):
+        raise TypeError(f"{name} is {short(value)} of type {type(value).__name__}; a number is needed")
+    number = int(number) if isinstance(number, int) else float(number)
+    inside = (number > low if open_low else number >= low) and number <= high
+    if not math.isfinite(number) or not inside:
         bracket = "(" if open_low else "["
-        raise ValueError(f"{name} is {value!r}; allowed is a finite number in {bracket}{low}, {high}]")
+        raise ValueError(f"{name} is {number!r}; allowed is a finite number in {bracket}{low}, {high}]")
+    return number
 
 
-def check_whole(name: str, value: int, low: int, high: int | None = None) -> None:
-    """Raise unless ``value`` is a whole number in [low, high]; ``high=None`` is no upper bound."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TypeError(f"{name} is {value!r} of type {type(value).__name__}; a whole number is needed")
-    if value < low or (high is not None and value > high):
+def check_whole(name: str, value: int | Tensor, low: int, high: int | None = None) -> int:
+    """``value`` as a Python int; it must be a whole number in [low, high]; ``high=None`` is no upper bound."""
+    number = _item(value)
+    if isinstance(number, bool) or not hasattr(number, "__index__"):
+        raise TypeError(f"{name} is {short(value)} of type {type(value).__name__}; a whole number is needed")
+    whole = operator.index(number)
+    if whole < low or (high is not None and whole > high):
         allowed = f"of at least {low}" if high is None else f"in [{low}, {high}]"
-        raise ValueError(f"{name} is {value!r}; allowed is a whole number {allowed}")
+        raise ValueError(f"{name} is {whole!r}; allowed is a whole number {allowed}")
+    return whole
 
 
-def as_counts(class_counts: Sequence[int] | Tensor, name: str = "class_counts") -> Tensor:
-    """Class counts as a float64 tensor of shape (C,); C >= 2 positive whole numbers or an error."""
+def _item(value: Any) -> Any:
+    """The Python value of a NumPy or pandas scalar and of an array or tensor of one element; others as they are."""
+    if isinstance(value, (int, float)) or not hasattr(value, "item"):
+        return value
     try:
-        counts = torch.as_tensor(class_counts)
-    except (TypeError, ValueError, RuntimeError):
-        raise TypeError(f"{name} is {class_counts!r}; a sequence of whole numbers is needed") from None
-    if counts.ndim != 1 or counts.numel() < 2:
-        raise ValueError(f"{name} has shape {tuple(counts.shape)}; at least two counts in one row are needed")
-    if counts.dtype == torch.bool or counts.is_complex():
-        raise TypeError(f"{name} holds {counts.dtype}; whole numbers are needed")
-    counts = counts.detach().to("cpu", torch.float64)
-    wrong = ~(torch.isfinite(counts) & (counts >= 1) & (counts == counts.floor()))
+        return value.item()
+    except (ValueError, RuntimeError, TypeError):  # more elements than one
+        return value
+
+
+def plain(name: str, value: Any) -> Any:
+    """``value`` as plain Python, fit for JSON and YAML.
+
+    Args:
+        name: what messages call it.
+        value: None, a truth value, a finite number, text, or lists, tuples, arrays, tensors, Series and mappings of
+            such. A Series, and a mapping whose keys are numbers, is a list with labels: see `by_label`.
+
+    Returns:
+        None, bool, int, float, str, a list, or a dict with text for keys.
+
+    Raises:
+        TypeError: something else, such as a function or a set.
+        ValueError: a number that is not finite, or labels that are not 0 ... C - 1.
+
+    Example:
+        >>> import numpy as np
+        >>> plain("options", {"weight": np.array([1.0, 2.0]), "detach": np.bool_(True)})
+        {'weight': [1.0, 2.0], 'detach': True}
+    """
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return {str(key): plain(f"{name}[{key!r}]", entry) for key, entry in value.items()}
+    value = by_label(name, value)
+    if not isinstance(value, (list, tuple)) and hasattr(value, "tolist"):
+        value = value.tolist()  # of a NumPy scalar and a 0-d tensor it is the number
+    if isinstance(value, (list, tuple)):
+        return [plain(f"{name}[{i}]", entry) for i, entry in enumerate(value)]
+    if value is None or isinstance(value, (bool, str)):
+        return value
+    return check_number(name, value)
+
+
+def by_label(name: str, values: Any) -> Any:
+    """Values that carry labels, as a list in the order of the labels; values without labels as they are.
+
+    A mapping and a pandas Series carry labels. They must be 0 ... C - 1, each once: the order of the entries (that of
+    `value_counts`, say) is not the order of the classes.
+    """
+    if isinstance(values, Mapping):
+        labels, entries = list(values), list(values.values())
+    elif hasattr(values, "tolist") and hasattr(values, "index") and not callable(values.index):
+        labels, entries = values.index.tolist(), values.tolist()
+    else:
+        return values
+    entry_of = dict(zip(labels, entries, strict=True))
+    if len(entry_of) != len(labels) or set(entry_of) != set(range(len(labels))):
+        raise ValueError(
+            f"{name} has the labels {short(labels)}; needed are 0 to {len(labels) - 1}, each once"
+            " (or values without labels, in the order of the classes)"
+        )
+    return [entry_of[label] for label in range(len(labels))]
+
+
+def check_counts(class_counts: Any, name: str = "class_counts") -> list[int]:
+    """Class counts as C >= 2 positive Python ints, in the order of the labels.
+
+    Args:
+        class_counts: a sequence, array, tensor or Series of whole numbers, or a mapping from label to count. Labels, of
+            a mapping or of a Series' index, must be a permutation of 0 ... C - 1; the counts are aligned by them.
+        name: what messages call it.
+    """
+    given = by_label(name, class_counts)
+    if hasattr(given, "tolist"):
+        given = given.tolist()
+    if isinstance(given, Sequence) and not isinstance(given, str):
+        given = [_item(count) for count in given]
+    try:
+        counts = np.asarray(given)
+    except ValueError:  # rows of unequal lengths
+        raise ValueError(f"{name} is {short(class_counts)}; at least two counts in one row are needed") from None
+    if counts.dtype.kind not in "iuf":
+        raise TypeError(f"{name} is {short(class_counts)}; a sequence of whole numbers is needed")
+    if counts.ndim != 1 or counts.size < 2:
+        raise ValueError(f"{name} has shape {counts.shape}; at least two counts in one row are needed")
+    wrong = ~(np.isfinite(counts) & (counts >= 1) & (counts == np.floor(counts)))
     if wrong.any():
-        c = int(wrong.nonzero()[0])
-        raise ValueError(f"{name}[{c}] is {counts[c].item():g}; a count is a whole number, at least 1")
-    return counts
+        c = int(wrong.argmax())
+        raise ValueError(f"{name}[{c}] is {counts[c]:g}; a count is a whole number, at least 1")
+    return [int(count) for count in counts]
+
+
+def as_counts(class_counts: Any, name: str = "class_counts") -> Tensor:
+    """`check_counts` as a float64 tensor (C,) on the CPU."""
+    return torch.tensor(check_counts(class_counts, name), dtype=torch.float64, device="cpu")
 
 
 def check_scores(scores: Tensor, name: str = "logits") -> None:
@@ -94,8 +221,14 @@ def check_scores(scores: Tensor, name: str = "logits") -> None:
         raise ValueError(f"{name} holds NaN; every value must be a number")
 
 
-def check_targets(targets: Tensor, num_samples: int, num_classes: int, name: str = "targets") -> None:
-    """Raise unless ``targets`` is an int64 tensor of shape (N,) with labels in [0, C)."""
+def check_targets(
+    targets: Tensor, num_samples: int, num_classes: int, name: str = "targets", ignored: bool = False
+) -> None:
+    """Raise unless ``targets`` is an int64 tensor of shape (N,) with labels in [0, C).
+
+    With ``ignored`` the label -100 is allowed too: the losses ignore it as PyTorch's do. Data sets and metrics refuse
+    it.
+    """
     if not isinstance(targets, Tensor) or targets.dtype != torch.int64:
         kind = targets.dtype if isinstance(targets, Tensor) else type(targets).__name__
         raise TypeError(f"{name} is {kind}; an int64 tensor of shape (N,) is needed")
@@ -103,34 +236,45 @@ def check_targets(targets: Tensor, num_samples: int, num_classes: int, name: str
         raise ValueError(f"{name} has shape {tuple(targets.shape)}; ({num_samples},) is needed")
     if not checks_values() or num_samples == 0:
         return
-    low, high = int(targets.min()), int(targets.max())
-    if low < 0 or high >= num_classes:
-        wrong = low if low < 0 else high
-        raise ValueError(f"{name} holds the label {wrong}; labels are in [0, {num_classes})")
+    wrong = (targets < 0) | (targets >= num_classes)
+    if ignored:
+        wrong &= targets != IGNORED
+    if bool(wrong.any()):
+        label = int(targets[wrong][0])
+        also = f", or {IGNORED} for a sample to ignore" if ignored else ""
+        if label == IGNORED:
+            also = "; only the losses ignore that label: leave these samples out here"
+        raise ValueError(f"{name} holds the label {label}; labels are in [0, {num_classes}){also}")
 
 
 def check_logits(
     logits: Tensor, targets: Tensor, num_classes: int | None = None, name: str = "logits"
 ) -> None:
-    """Raise unless ``logits`` (N, C) and ``targets`` (N,) fit each other and ``num_classes``, if given."""
+    """Raise unless ``logits`` (N, C) and ``targets`` (N,) fit each other and ``num_classes``, if given.
+
+    Labels are in [0, C), or -100.
+    """
     check_scores(logits, name)
     if logits.shape[1] < 2:
         raise ValueError(f"{name} has shape {tuple(logits.shape)}; at least two classes (columns) are needed")
     if num_classes is not None and logits.shape[1] != num_classes:
         raise ValueError(f"{name} has {logits.shape[1]} columns; {num_classes} classes were declared")
-    check_targets(targets, logits.shape[0], logits.shape[1])
+    check_targets(targets, logits.shape[0], logits.shape[1], ignored=True)
 
 
 def check_cosines(
     cosines: Tensor, targets: Tensor, num_classes: int | None = None, name: str = "cosines"
 ) -> None:
-    """`check_logits`, and every value in [-1, 1] up to 32 roundings of the dtype."""
+    """`check_logits`, and every value in [-1.01, 1.01]; the losses clamp them to [-1, 1]."""
     check_logits(cosines, targets, num_classes, name)
     if not checks_values() or cosines.numel() == 0:
         return
     largest = cosines.detach().abs().max().item()
-    if largest > 1 + 32 * torch.finfo(cosines.dtype).eps:
-        raise ValueError(f"{name} reach {largest:.6g}; a cosine lies in [-1, 1] (use a cosine classifier)")
+    if largest > LARGEST_COSINE:
+        raise ValueError(
+            f"{name} reach {largest:.6g}; a cosine lies in [-1, 1]. Either these are logits (use a cosine classifier),"
+            " or products in half precision that are further off than rounding (normalise and multiply in float32)"
+        )
 
 
 def check_probabilities(probabilities: Tensor, name: str = "probabilities") -> None:
@@ -145,8 +289,8 @@ def check_probabilities(probabilities: Tensor, name: str = "probabilities") -> N
     low, high = probabilities.min().item(), probabilities.max().item()
     if low < 0 or high > 1 + tolerance:
         raise ValueError(f"{name} holds {low if low < 0 else high:.6g}; a probability lies in [0, 1]")
-    errors = (probabilities.double().sum(dim=1) - 1).abs()
+    sums = upcast(probabilities).sum(dim=1)
+    errors = (sums - 1).abs()
     if errors.max().item() > tolerance:
         row = int(errors.argmax())
-        total = probabilities[row].double().sum().item()
-        raise ValueError(f"{name}[{row}] sums to {total:.6g}; every row must sum to 1 (not logits)")
+        raise ValueError(f"{name}[{row}] sums to {sums[row].item():.6g}; every row must sum to 1 (not logits)")

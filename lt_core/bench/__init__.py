@@ -26,10 +26,11 @@ from torch import Tensor, nn
 from lt_core import records
 from lt_core.bench import roofline
 from lt_core.bench.loop import StraightforwardLoop
-from lt_core.data import LongTailedData
+from lt_core.data import LongTailedData, load_dataset
 from lt_core.data.augment import Normalize, augment
 from lt_core.data.longtail import class_counts
 from lt_core.losses import COSINE_LOSSES, LOSS_NAMES, build_loss
+from lt_core.training import TrainingError
 from lt_core.training.engine import Trainer, device_name, pick_device
 from lt_core.training.recipes import RECIPES, RunConfig
 from lt_core.training.step import pick_compile, pick_precision
@@ -38,6 +39,8 @@ from lt_core.validation import check_choice, check_number, trusted_values
 MIN_ROUNDS = 3
 SAMPLE = 0.03  # seconds that one timed sample lasts at least: a short call is repeated within it
 RECIPE = RECIPES["strong"]
+EXAMPLE = "synthetic"  # data set of the divergence part
+SEEDS, EPOCHS = 5, 30  # of the divergence part
 STEPS = sum(class_counts(100, 500, 100)) // RECIPE.batch_size  # of an epoch of CIFAR100-LT at imbalance factor 100
 Arms = Mapping[str, Callable[[], object]]
 
@@ -78,7 +81,11 @@ class Table:
 
 
 def measure(
-    device: str = "auto", seconds: float = 60.0, only: str | None = None, sizes: Sizes | None = None
+    device: str = "auto",
+    seconds: float = 60.0,
+    only: str | None = None,
+    sizes: Sizes | None = None,
+    dataset: str = EXAMPLE,
 ) -> Iterator[Table]:
     """Measure the parts one after the other; yields each table when it is ready.
 
@@ -86,17 +93,22 @@ def measure(
         device: "auto", "cpu" or "cuda".
         seconds: of measuring in each part, above 0; warming up and compiling come on top, and three rounds are always
             made.
-        only: "augment", "step", "losses" or "floor"; None is all of them.
+        only: "augment", "step", "losses" or "floor"; None is all of them. Or "divergence", which measures no time: see
+            `divergence`.
         sizes: how much work; None is what suits the device.
+        dataset: what the divergence part trains on.
 
     Raises:
         ValueError: an unknown part, or ``seconds`` out of range.
-        TrainingError: no such device.
+        TrainingError: no such device; a run of the divergence part diverged (after its table).
     """
-    check_number("seconds", seconds, low=0.0, open_low=True)
+    seconds = check_number("seconds", seconds, low=0.0, open_low=True)
     if only is not None:
-        check_choice("only", only, tuple(PARTS))
+        check_choice("only", only, (*PARTS, "divergence"))
     place = pick_device(device)
+    if only == "divergence":
+        yield from divergence(place, dataset)
+        return
     for name in PARTS if only is None else (only,):
         torch.compiler.reset()
         yield from PARTS[name](place, seconds, sizes or (Sizes() if place.type == "cuda" else ON_CPU))
@@ -344,6 +356,47 @@ def _high_water(device: torch.device) -> float:
     import resource
 
     return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+
+
+def divergence(
+    device: torch.device,
+    dataset: str = EXAMPLE,
+    losses: Sequence[str] = LOSS_NAMES,
+    seeds: int = SEEDS,
+    epochs: int = EPOCHS,
+) -> Iterator[Table]:
+    """Train every loss of the registry with several seeds, and see whether one diverges.
+
+    A run diverges where the mean loss of an epoch, or a logit of the test set after the last one, is not finite. Yields
+    the table.
+
+    Raises:
+        TrainingError: a run diverged; raised after the table.
+        lt_core.data.DataError: the data are not there.
+    """
+    rows = [_trained(device, dataset, loss, seed, epochs) for loss in losses for seed in range(seeds)]
+    title = f"Divergence: {dataset}, recipe {RunConfig(dataset=dataset).recipe}, {epochs} epochs"
+    yield Table(title, rows, "Loss: of the last epoch's training, in the loss's own terms. Top-1: on the test set.")
+    if bad := [f"{row['loss']} with seed {row['seed']}" for row in rows if row["finite"] == "no"]:
+        raise TrainingError(f"{len(bad)} of {len(rows)} runs diverged: {', '.join(bad)}")
+
+
+def _trained(device: torch.device, dataset: str, loss: str, seed: int, epochs: int) -> dict[str, Any]:
+    config = RunConfig(dataset=dataset, loss=loss, seed=seed, epochs=epochs)
+    data = load_dataset(dataset)
+    trainer = Trainer(config, data, device)
+    row: dict[str, Any] = {"loss": loss, "seed": seed, "final loss": None, "top-1, %": None, "finite": "no"}
+    for _ in range(epochs):
+        try:
+            trained = trainer.train_epoch()
+        except TrainingError:  # the engine's word for a loss that is not finite
+            return row
+        trainer.history.append(trained)
+    logits = trainer.test_logits()
+    row["final loss"] = trained["train_loss"]
+    row["top-1, %"] = 100.0 * (logits.argmax(1) == data.test_targets).double().mean().item()
+    row["finite"] = "yes" if bool(torch.isfinite(logits).all()) else "no"
+    return row
 
 
 PARTS = {"augment": augment_part, "step": step_part, "losses": losses_part, "floor": floor_part}

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from lt_core.validation import as_counts, check_choice, check_number, check_targets, check_whole
+from lt_core.validation import check_choice, check_counts, check_number, check_targets, check_whole
 
 PROFILES = ("exp", "step", "balanced")
 
@@ -51,7 +51,7 @@ class LongTailedData:
     superclasses: list[str] | None = None
 
     def __post_init__(self) -> None:
-        num_classes = len(as_counts(self.class_counts))
+        num_classes = len(check_counts(self.class_counts))
         for split in ("train", "test"):
             images, targets = getattr(self, f"{split}_images"), getattr(self, f"{split}_targets")
             if images.dtype != torch.uint8:
@@ -117,9 +117,9 @@ def class_counts(
         >>> class_counts(4, 60, 10, profile="step")
         [60, 60, 6, 6]
     """
-    check_whole("num_classes", num_classes, 2)
-    check_whole("max_count", max_count, 1)
-    check_number("imbalance_factor", imbalance_factor, low=1)
+    num_classes = check_whole("num_classes", num_classes, 2)
+    max_count = check_whole("max_count", max_count, 1)
+    imbalance_factor = check_number("imbalance_factor", imbalance_factor, low=1)
     check_choice("profile", profile, PROFILES)
     if profile == "exp":
         exact = [max_count * imbalance_factor ** (-c / (num_classes - 1)) for c in range(num_classes)]
@@ -199,8 +199,8 @@ def longtail_indices(targets: ArrayLike | Tensor, counts: Sequence[int], seed: i
         >>> longtail_indices([0, 0, 0, 1, 1, 1], counts=[2, 1], seed=0)
         array([2, 1, 5])
     """
-    check_whole("seed", seed, 0, 2**32 - 1)
-    wanted = as_counts(counts, "counts").to(torch.int64).tolist()
+    seed = check_whole("seed", seed, 0, 2**32 - 1)
+    wanted = check_counts(counts, "counts")
     labels = np.asarray(targets.detach().cpu() if isinstance(targets, Tensor) else targets)
     if labels.ndim != 1:
         raise ValueError(f"targets has shape {labels.shape}; (N,) is needed")

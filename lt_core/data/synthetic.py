@@ -83,8 +83,8 @@ def synthetic(
         >>> data.class_names[0], data.class_names[-1]
         ('square', 'checker')
     """
-    check_whole("num_classes", num_classes, 2, len(SHAPES))
-    check_whole("test_per_class", test_per_class, 1)
+    num_classes = check_whole("num_classes", num_classes, 2, len(SHAPES))
+    test_per_class = check_whole("test_per_class", test_per_class, 1)
     counts = counts_in_order(class_counts(num_classes, max_count, imbalance_factor), class_order)
     labels = np.repeat(np.arange(num_classes), max_count)
     kept = longtail_indices(labels, counts, seed)

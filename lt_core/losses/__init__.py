@@ -2,7 +2,12 @@
 
 Logits or cosines are (N, C) floating point, targets (N,) int64. Every Module takes ``weight`` (class weights
 or None) and ``reduction`` ("mean", "sum", "none"), computes in float32 or wider, and checks its input; checks
-on values are skipped while `torch.compile` traces.
+on values are skipped while `torch.compile` traces and inside `torch.func` transforms.
+
+A sample with the label -100 is ignored as PyTorch ignores it: its value is 0, and no mean, weight or state sees it.
+Class counts and class weights are sequences, arrays or tensors in the order of the labels, or mappings from the label
+and pandas Series, which are put into that order. Where options are numbers, NumPy's and PyTorch's are accepted.
+Constants computed from the counts are float64, and float32 on a device without float64.
 """
 
 from lt_core.losses.ala import ALALoss, ala_loss, difficulty_factor, quantity_factor

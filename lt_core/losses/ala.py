@@ -2,23 +2,25 @@ r"""Adaptive logit adjustment: a margin from a difficulty factor and a quantity 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from lt_core.losses._common import as_weight, upcast
-from lt_core.losses.ldam import ldam_margins
-from lt_core.losses.margin import CosineMarginLoss, margin_cross_entropy, target_cosines
-from lt_core.validation import REDUCTIONS, as_counts, check_choice, check_cosines, check_number
+from lt_core.losses._common import Counts, Weight, as_index, as_weight, constant, float_counts, is_kept
+from lt_core.losses.ldam import margins_of
+from lt_core.losses.margin import CosineMarginLoss, as_cosines, margin_cross_entropy, target_cosines
+from lt_core.validation import REDUCTIONS, check_choice, check_cosines, check_number
 
 QUANTITIES = ("log", "log2", "ldam", None)
-DIFFICULTIES = (True, False, "probability")
+DIFFICULTIES: tuple[bool | str, ...] = (True, False, "probability")
 
 
 def quantity_factor(
-    class_counts: Sequence[int] | Tensor,
+    class_counts: Counts,
     quantity: str | None = "log",
     dtype: torch.dtype | None = None,
     size: float | None = None,
@@ -62,22 +64,23 @@ def quantity_factor(
         >>> lt.losses.quantity_factor([500, 5], size=0.5)
         tensor([0.0751, 0.5000])
     """
-    counts = as_counts(class_counts)
-    check_choice("quantity", quantity, QUANTITIES)
-    if size is not None:
-        check_number("size", size, low=0.0, open_low=True)
+    return constant(_quantity(float_counts(class_counts), quantity, size), dtype)
+
+
+def _quantity(counts: NDArray[np.float64], quantity: str | None, size: float | None) -> NDArray[np.float64]:
+    quantity = check_choice("quantity", quantity, QUANTITIES)
     ratio = counts / counts.min()
     if quantity == "log":
-        factor = 1.0 / torch.log(ratio + 1.0)
+        factor = 1.0 / np.log(ratio + 1.0)
     elif quantity == "log2":
-        factor = torch.log(torch.full_like(ratio, 2.0)) / torch.log(ratio + 1.0)
+        factor = math.log(2.0) / np.log(ratio + 1.0)
     elif quantity == "ldam":
-        factor = ldam_margins(counts, 0.5, torch.float64)
+        factor = margins_of(counts, 0.5)
     else:
-        factor = torch.ones_like(ratio)
-    if size is not None:
-        factor = factor * (size / factor.max())
-    return factor.to(dtype or torch.get_default_dtype())
+        factor = np.ones_like(ratio)
+    if size is None:
+        return factor
+    return factor * (check_number("size", size, low=0.0, open_low=True) / factor.max())
 
 
 def difficulty_factor(target_cosines: Tensor, detach: bool = True) -> Tensor:
@@ -105,13 +108,13 @@ def difficulty_factor(target_cosines: Tensor, detach: bool = True) -> Tensor:
 def ala_loss(
     cosines: Tensor,
     targets: Tensor,
-    class_counts: Sequence[int] | Tensor,
+    class_counts: Counts,
     scale: float = 30.0,
     difficulty: bool | str = True,
     quantity: str | None = "log",
     detach: bool = True,
     size: float | None = None,
-    weight: Sequence[float] | Tensor | None = None,
+    weight: Weight = None,
     reduction: str = "mean",
 ) -> Tensor:
     r"""Cross-entropy on scaled cosines, with a margin for hard samples and rare classes taken off the target.
@@ -136,7 +139,7 @@ def ala_loss(
     With ``detach=False`` it adds :math:`w_y s^2\, \mathrm{QF}_y\, p_y (1 - \tilde p_y)(p_j - 1[j = y])` to entry j.
 
     Args:
-        cosines: (N, C) floating point in [-1, 1].
+        cosines: (N, C) floating point in [-1, 1]; up to 1.01 in absolute value they are clamped.
         targets: (N,) int64 in [0, C).
         class_counts: C whole numbers, at least 1 each.
         scale: the factor s, above 0.
@@ -153,7 +156,7 @@ def ala_loss(
         A scalar, or (N,) with ``reduction="none"``; float32 for half-precision cosines, else their dtype.
 
     Raises:
-        ValueError: a wrong shape, a label outside [0, C), a NaN, a cosine outside [-1, 1], a bad option.
+        ValueError: a wrong shape, a label outside [0, C), a NaN, a cosine beyond 1.01 in absolute value, a bad option.
         TypeError: cosines that are not floating point, targets that are not int64.
 
     Source:
@@ -167,13 +170,14 @@ def ala_loss(
         21.64
     """
     factors = _class_factors(class_counts, difficulty, quantity, size)
-    check_number("scale", scale, low=0.0, open_low=True)
-    check_choice("detach", detach, (True, False))
-    check_choice("reduction", reduction, REDUCTIONS)
+    scale = check_number("scale", scale, low=0.0, open_low=True)
+    detach = check_choice("detach", detach, (True, False))
+    reduction = check_choice("reduction", reduction, REDUCTIONS)
     weights = as_weight(weight, len(factors))
     check_cosines(cosines, targets, len(factors))
-    cosines = upcast(cosines)
-    margins = factors.to(cosines)[targets] * _difficulty(cosines, targets, scale, difficulty, detach)
+    cosines, labels = as_cosines(cosines), as_index(targets)
+    of_samples = constant(factors, cosines.dtype, cosines.device)[labels]
+    margins = of_samples * _difficulty(cosines, labels, scale, difficulty, detach)
     return margin_cross_entropy(cosines, targets, margins, scale, weights, reduction)
 
 
@@ -200,23 +204,22 @@ class ALALoss(CosineMarginLoss):
 
     def __init__(
         self,
-        class_counts: Sequence[int] | Tensor,
+        class_counts: Counts,
         scale: float = 30.0,
         difficulty: bool | str = True,
         quantity: str | None = "log",
         detach: bool = True,
         size: float | None = None,
-        weight: Sequence[float] | Tensor | None = None,
+        weight: Weight = None,
         reduction: str = "mean",
     ) -> None:
         factors = _class_factors(class_counts, difficulty, quantity, size)
-        check_choice("detach", detach, (True, False))
         super().__init__(len(factors), scale, weight, reduction)
-        self.difficulty = difficulty
-        self.quantity = quantity
-        self.detach = detach
-        self.size = size
-        self.register_buffer("class_factors", factors, persistent=False)
+        self.difficulty = check_choice("difficulty", difficulty, DIFFICULTIES)
+        self.quantity = check_choice("quantity", quantity, QUANTITIES)
+        self.detach = check_choice("detach", detach, (True, False))
+        self.size = None if size is None else check_number("size", size)
+        self.register_buffer("class_factors", constant(factors, torch.float64), persistent=False)
 
     def margin(self, cosines: Tensor, targets: Tensor) -> Tensor:
         difficulty = _difficulty(cosines, targets, self.scale, self.difficulty, self.detach)
@@ -231,19 +234,20 @@ class ALALoss(CosineMarginLoss):
 
         Returns:
             "DF", "QF" and "A", each (N,) and detached. A factor that is switched off is 1; A is what is
-            subtracted, 0 where both are off.
+            subtracted, 0 where both are off. All three are 0 for a sample with the label -100.
         """
         check_cosines(cosines, targets, self.num_classes)
         with torch.no_grad():
-            cosines = upcast(cosines)
-            difficulty = _difficulty(cosines, targets, self.scale, self.difficulty, detach=True)
-            quantity = self.class_factors.to(cosines)[targets]
+            cosines, labels = as_cosines(cosines), as_index(targets)
+            difficulty = _difficulty(cosines, labels, self.scale, self.difficulty, detach=True)
+            quantity = self.class_factors.to(cosines)[labels]
             off = self.quantity is None and self.size is None
-            return {
+            factors = {
                 "DF": difficulty,
                 "QF": torch.ones_like(quantity) if off else quantity,
                 "A": quantity * difficulty,
             }
+            return {name: torch.where(is_kept(targets), factor, 0.0) for name, factor in factors.items()}
 
     def extra_repr(self) -> str:
         options = f"difficulty={self.difficulty!r}, quantity={self.quantity!r}, detach={self.detach}, size={self.size}"
@@ -251,17 +255,17 @@ class ALALoss(CosineMarginLoss):
 
 
 def _class_factors(
-    class_counts: Sequence[int] | Tensor, difficulty: bool | str, quantity: str | None, size: float | None
-) -> Tensor:
-    factors = quantity_factor(class_counts, quantity, torch.float64, size)
+    class_counts: Counts, difficulty: bool | str, quantity: str | None, size: float | None
+) -> NDArray[np.float64]:
+    factors = _quantity(float_counts(class_counts), quantity, size)
     check_choice("difficulty", difficulty, DIFFICULTIES)
     # Two absent factors are an absent adjustment (first row of the paper's Table 4), not a margin of 1 * 1.
     absent = not difficulty and quantity is None and size is None
-    return torch.zeros_like(factors) if absent else factors
+    return np.zeros_like(factors) if absent else factors
 
 
 def _difficulty(cosines: Tensor, targets: Tensor, scale: float, difficulty: bool | str, detach: bool) -> Tensor:
-    """DF (N,) of cosines (N, C) in float32 or wider; ones where it is switched off."""
+    """DF (N,) of cosines (N, C) in float32 or wider, labels in [0, C); ones where it is switched off."""
     if not difficulty:
         return torch.ones_like(cosines[:, 0])
     if difficulty != "probability":

@@ -2,13 +2,14 @@ r"""Softmax cross-entropy and class weights from the effective number of samples
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from lt_core.losses._common import Loss, cross_entropy, upcast
-from lt_core.validation import as_counts, check_logits, check_number
+from lt_core.losses._common import Counts, Loss, Weight, constant, cross_entropy, float_counts
+from lt_core.validation import check_logits, check_number, upcast
 
 
 class CrossEntropyLoss(Loss):
@@ -37,7 +38,7 @@ class CrossEntropyLoss(Loss):
         1.3863
     """
 
-    def __init__(self, weight: Sequence[float] | Tensor | None = None, reduction: str = "mean") -> None:
+    def __init__(self, weight: Weight = None, reduction: str = "mean") -> None:
         super().__init__(None, weight, reduction)
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
@@ -46,7 +47,7 @@ class CrossEntropyLoss(Loss):
 
 
 def class_balanced_weights(
-    class_counts: Sequence[int] | Tensor, beta: float = 0.9999, dtype: torch.dtype | None = None
+    class_counts: Counts, beta: float = 0.9999, dtype: torch.dtype | None = None
 ) -> Tensor:
     r"""Class weights from the effective number of samples, normalised to sum to the number of classes.
 
@@ -76,12 +77,11 @@ def class_balanced_weights(
         >>> lt.losses.class_balanced_weights([500, 50, 5], beta=0.99)
         tensor([0.1261, 0.3172, 2.5566])
     """
-    counts = as_counts(class_counts)
-    check_number("beta", beta, low=0.0, high=1.0)
+    counts = float_counts(class_counts)
+    beta = check_number("beta", beta, low=0.0, high=1.0)
     if beta == 1.0:
         raise ValueError("beta is 1; allowed is a number in [0, 1) (the limit at 1 is a weight of 1/n_c)")
     # 1 - beta^n without cancellation for beta near 1; the constant 1 - beta drops out of the normalisation.
-    log_beta = torch.log1p(torch.tensor(beta - 1.0, dtype=torch.float64))
-    inverse = -1.0 / torch.expm1(counts * log_beta)
-    weights = inverse * (len(counts) / inverse.sum())
-    return weights.to(dtype or torch.get_default_dtype())
+    log_beta = math.log1p(beta - 1.0) if beta - 1.0 > -1.0 else -math.inf
+    inverse = -1.0 / np.expm1(counts * log_beta)
+    return constant(inverse * (len(counts) / inverse.sum()), dtype)

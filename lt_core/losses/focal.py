@@ -2,21 +2,19 @@ r"""Focal loss for softmax classifiers (chapter 03)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lt_core.losses._common import Loss, as_weight, reduce_losses, target_mask, upcast
-from lt_core.validation import REDUCTIONS, check_choice, check_logits, check_number
+from lt_core.losses._common import Loss, Weight, as_index, as_weight, reduce_losses, target_mask
+from lt_core.validation import REDUCTIONS, check_choice, check_logits, check_number, upcast
 
 
 def focal_loss(
     logits: Tensor,
     targets: Tensor,
     gamma: float = 2.0,
-    weight: Sequence[float] | Tensor | None = None,
+    weight: Weight = None,
     reduction: str = "mean",
 ) -> Tensor:
     r"""Cross-entropy scaled down on samples that are already classified well.
@@ -57,8 +55,8 @@ def focal_loss(
         >>> lt.losses.focal_loss(logits, targets, reduction="none")
         tensor([0.0018, 0.1733])
     """
-    check_number("gamma", gamma, low=0.0)
-    check_choice("reduction", reduction, REDUCTIONS)
+    gamma = check_number("gamma", gamma, low=0.0)
+    reduction = check_choice("reduction", reduction, REDUCTIONS)
     weights = as_weight(weight)
     check_logits(logits, targets, None if weights is None else len(weights))
     return _focal(logits, targets, gamma, weights, reduction)
@@ -79,11 +77,10 @@ class FocalLoss(Loss):
     """
 
     def __init__(
-        self, gamma: float = 2.0, weight: Sequence[float] | Tensor | None = None, reduction: str = "mean"
+        self, gamma: float = 2.0, weight: Weight = None, reduction: str = "mean"
     ) -> None:
         super().__init__(None, weight, reduction)
-        check_number("gamma", gamma, low=0.0)
-        self.gamma = gamma
+        self.gamma = check_number("gamma", gamma, low=0.0)
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         check_logits(logits, targets, self.known_classes())
@@ -96,6 +93,6 @@ class FocalLoss(Loss):
 def _focal(logits: Tensor, targets: Tensor, gamma: float, weight: Tensor | None, reduction: str) -> Tensor:
     scores = upcast(logits)
     others = scores.masked_fill(target_mask(targets, scores.shape[1]), -torch.inf)
-    gap = scores.gather(1, targets[:, None]).squeeze(1) - torch.logsumexp(others, dim=1)
+    gap = scores.gather(1, as_index(targets)[:, None]).squeeze(1) - torch.logsumexp(others, dim=1)
     log_p, log_rest = F.logsigmoid(gap), F.logsigmoid(-gap)  # log p_y and log(1 - p_y)
     return reduce_losses(-torch.exp(gamma * log_rest) * log_p, targets, weight, reduction)

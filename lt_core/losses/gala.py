@@ -8,14 +8,33 @@ kept.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.autograd.graph import saved_tensors_hooks
 
-from lt_core.losses._common import Loss, as_weight, cross_entropy, reduce_losses, target_mask, upcast
-from lt_core.validation import REDUCTIONS, check_choice, check_logits, check_number, check_whole, checks_values
+from lt_core.losses._common import (
+    Loss,
+    Weight,
+    as_index,
+    as_weight,
+    cross_entropy,
+    is_kept,
+    reduce_losses,
+    target_mask,
+)
+from lt_core.validation import (
+    REDUCTIONS,
+    check_choice,
+    check_logits,
+    check_number,
+    check_whole,
+    checks_values,
+    in_transform,
+    short,
+    upcast,
+)
 
 FORMS = ("released", "formula")
 ACCUMULATE = ("double", "single")
@@ -68,10 +87,10 @@ def gala_logits(
         >>> lt.losses.gala_logits(logits, targets, theta, form="formula")
         tensor([[0.0000, 0.0000, 2.1963]])
     """
-    _check_options(lambda_pos, lambda_neg, form, eps)
+    options = _checked(lambda_pos, lambda_neg, form, eps)
     check_logits(logits, targets)
     _check_theta(theta, logits.shape[1])
-    return _adjust(upcast(logits), targets, theta, lambda_pos, lambda_neg, form, eps)
+    return _adjust(upcast(logits), targets, theta, *options)
 
 
 def gala_loss(
@@ -82,7 +101,7 @@ def gala_loss(
     lambda_neg: float = 1.0,
     form: str = "released",
     eps: float = 1e-3,
-    weight: Sequence[float] | Tensor | None = None,
+    weight: Weight = None,
     reduction: str = "mean",
 ) -> Tensor:
     r"""Cross-entropy on `gala_logits`, with the accumulated gradients given and constant.
@@ -116,19 +135,19 @@ def gala_loss(
         >>> round(lt.losses.gala_loss(logits, targets, theta, eps=1e-9).item(), 4)  # log 4
         1.3863
     """
-    _check_options(lambda_pos, lambda_neg, form, eps)
-    check_choice("reduction", reduction, REDUCTIONS)
+    options = _checked(lambda_pos, lambda_neg, form, eps)
+    reduction = check_choice("reduction", reduction, REDUCTIONS)
     check_logits(logits, targets)
     _check_theta(theta, logits.shape[1])
     weights = as_weight(weight, logits.shape[1])
-    adjusted = _adjust(upcast(logits), targets, theta, lambda_pos, lambda_neg, form, eps)
+    adjusted = _adjust(upcast(logits), targets, theta, *options)
     return cross_entropy(adjusted, targets, weights, reduction)
 
 
 class GALALoss(Loss):
     r"""`gala_loss` with accumulators that it updates after every training step.
 
-    The loss of step t uses :math:`\theta` of step t - 1. Then, in training mode only, with
+    The loss of step t uses :math:`\theta` of step t - 1. Then, in training mode and with gradients enabled, with
     :math:`G_k = \frac1B \sum_{i: y_i = k} (1 - \tilde p_{i,y_i})` over the batch of size B,
 
     .. math::
@@ -142,6 +161,12 @@ class GALALoss(Loss):
     released form is cross-entropy.
 
     The gradient is that of `gala_loss`: the accumulators are constants.
+
+    Only what trains is counted, and once. Under `torch.no_grad` and inside `torch.func` transforms :math:`\theta` is
+    read, not written. A sample with the label -100, and one whose residual is not finite (a logit overflowed, and a
+    gradient scaler will skip the step), is neither in the sum nor in B; the finite samples of such a step count.
+    Recomputation by activation checkpointing does not count again, and the gradient is that of the first computation;
+    with ``use_reentrant=True``, where the first computation runs without gradients, the recomputation is what counts.
 
     Args:
         num_classes: C, at least 2.
@@ -189,18 +214,13 @@ class GALALoss(Loss):
         form: str = "released",
         accumulate: str = "double",
         eps: float = 1e-3,
-        weight: Sequence[float] | Tensor | None = None,
+        weight: Weight = None,
         reduction: str = "mean",
     ) -> None:
-        check_whole("num_classes", num_classes, low=2)
-        _check_options(lambda_pos, lambda_neg, form, eps)
-        check_choice("accumulate", accumulate, ACCUMULATE)
+        num_classes = check_whole("num_classes", num_classes, low=2)
         super().__init__(num_classes, weight, reduction)
-        self.lambda_pos = lambda_pos
-        self.lambda_neg = lambda_neg
-        self.form = form
-        self.accumulate = accumulate
-        self.eps = eps
+        self.lambda_pos, self.lambda_neg, self.form, self.eps = _checked(lambda_pos, lambda_neg, form, eps)
+        self.accumulate = check_choice("accumulate", accumulate, ACCUMULATE)
         self.register_buffer("gradient_sum", torch.zeros(num_classes, dtype=torch.float32))
         self.register_buffer("theta", torch.zeros(num_classes, dtype=torch.float32))
 
@@ -215,12 +235,28 @@ class GALALoss(Loss):
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         check_logits(logits, targets, self.num_classes)
-        scores = upcast(logits)
+        compiling = torch.compiler.is_compiling()
+        counts = self.training and torch.is_grad_enabled() and (compiling or not in_transform())
+        # Activation checkpointing would recompute what the backward pass needs, from a theta that has moved on: what
+        # the loss saves is kept as it is, whatever hooks are set around it.
+        with saved_tensors_hooks(_as_it_is, _as_it_is) if counts and not compiling else nullcontext():
+            losses = self._losses(upcast(logits), targets)
+            result = reduce_losses(losses, targets, self.weight, self.reduction)
+        if not counts:
+            return result
+        values = losses.detach()
+        if compiling or torch._C._current_graph_task_id() == -1:
+            self._accumulate(values, targets)
+        elif losses.requires_grad:
+            # Inside a backward pass, so this is a recomputation. Without reentrant autograd the first computation has
+            # been counted, and this graph is thrown away. With it the first ran under `no_grad`, and this graph is
+            # differentiated: then it counts.
+            losses.register_hook(lambda _: self._accumulate(values, targets))
+        return result
+
+    def _losses(self, scores: Tensor, targets: Tensor) -> Tensor:
         adjusted = _adjust(scores, targets, self.theta, self.lambda_pos, self.lambda_neg, self.form, self.eps)
-        losses = F.cross_entropy(adjusted, targets, reduction="none")
-        if self.training:
-            self._accumulate(losses.detach(), targets)
-        return reduce_losses(losses, targets, self.weight, self.reduction)
+        return cross_entropy(adjusted, targets, None, "none")
 
     def _accumulate(self, losses: Tensor, targets: Tensor) -> None:
         # New tensors, not in-place updates: a compiled backward pass recomputes log(theta) from the buffer, and would
@@ -236,12 +272,12 @@ class GALALoss(Loss):
         that every process adds the G of the whole batch.
         """
         residuals = -torch.expm1(-losses).to(self.theta)  # 1 - p_y, since the loss is -log p_y
+        seen = is_kept(targets) & torch.isfinite(residuals)
         # A masked sum rather than a scatter: deterministic on every device.
-        per_class = torch.where(target_mask(targets, len(self.theta)), residuals[:, None], 0.0).sum(dim=0)
-        if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-            return per_class / max(len(targets), 1)
-        parts = torch.cat([per_class, per_class.new_tensor([len(targets)])])
-        torch.distributed.all_reduce(parts)
+        own = target_mask(targets, len(self.theta)) & seen[:, None]
+        parts = torch.cat([torch.where(own, residuals[:, None], 0.0).sum(dim=0), seen.sum(dim=0, keepdim=True)])
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.all_reduce(parts)
         return parts[:-1] / parts[-1].clamp(min=1)
 
     def extra_repr(self) -> str:
@@ -262,15 +298,21 @@ def _adjust(
     log_theta = torch.log(theta.detach() + eps).to(scores.dtype)
     if form == "released":
         return scores + lambda_pos * log_theta
-    offsets = lambda_pos * log_theta - lambda_neg * log_theta[targets][:, None]
+    offsets = lambda_pos * log_theta - lambda_neg * log_theta[as_index(targets)][:, None]
     return scores + torch.where(target_mask(targets, scores.shape[1]), 0.0, offsets)
 
 
-def _check_options(lambda_pos: float, lambda_neg: float, form: str, eps: float) -> None:
-    check_number("lambda_pos", lambda_pos, low=0.0)
-    check_number("lambda_neg", lambda_neg, low=0.0)
-    check_choice("form", form, FORMS)
-    check_number("eps", eps, low=0.0, open_low=True)
+def _as_it_is(tensor: Tensor) -> Tensor:
+    return tensor
+
+
+def _checked(lambda_pos: float, lambda_neg: float, form: str, eps: float) -> tuple[float, float, str, float]:
+    return (
+        check_number("lambda_pos", lambda_pos, low=0.0),
+        check_number("lambda_neg", lambda_neg, low=0.0),
+        check_choice("form", form, FORMS),
+        check_number("eps", eps, low=0.0, open_low=True),
+    )
 
 
 def _check_theta(theta: Tensor, num_classes: int) -> None:
@@ -280,4 +322,4 @@ def _check_theta(theta: Tensor, num_classes: int) -> None:
     if theta.shape != (num_classes,):
         raise ValueError(f"theta has shape {tuple(theta.shape)}; ({num_classes},) is needed")
     if checks_values() and not bool((torch.isfinite(theta) & (theta >= 0)).all()):
-        raise ValueError(f"theta is {theta.tolist()}; accumulated gradients are finite and at least 0")
+        raise ValueError(f"theta is {short(theta.tolist())}; accumulated gradients are finite and at least 0")

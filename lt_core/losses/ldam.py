@@ -2,18 +2,18 @@ r"""Label-distribution-aware margins (chapter 05)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from lt_core.losses._common import as_weight, upcast
-from lt_core.losses.margin import CosineMarginLoss, margin_cross_entropy
-from lt_core.validation import REDUCTIONS, as_counts, check_choice, check_cosines, check_number
+from lt_core.losses._common import Counts, Weight, as_index, as_weight, constant, float_counts
+from lt_core.losses.margin import CosineMarginLoss, as_cosines, margin_cross_entropy
+from lt_core.validation import REDUCTIONS, check_choice, check_cosines, check_number
 
 
 def ldam_margins(
-    class_counts: Sequence[int] | Tensor, max_margin: float = 0.5, dtype: torch.dtype | None = None
+    class_counts: Counts, max_margin: float = 0.5, dtype: torch.dtype | None = None
 ) -> Tensor:
     r"""Margins that fall with the fourth root of the class count; the rarest class has ``max_margin``.
 
@@ -40,19 +40,21 @@ def ldam_margins(
         >>> lt.losses.ldam_margins([500, 5])
         tensor([0.1581, 0.5000])
     """
-    counts = as_counts(class_counts)
-    check_number("max_margin", max_margin, low=0.0)
-    margins = max_margin * (counts.min() / counts) ** 0.25
-    return margins.to(dtype or torch.get_default_dtype())
+    return constant(margins_of(float_counts(class_counts), max_margin), dtype)
+
+
+def margins_of(counts: NDArray[np.float64], max_margin: float) -> NDArray[np.float64]:
+    """`ldam_margins` of checked counts, in float64."""
+    return check_number("max_margin", max_margin, low=0.0) * (counts.min() / counts) ** 0.25
 
 
 def ldam_loss(
     cosines: Tensor,
     targets: Tensor,
-    class_counts: Sequence[int] | Tensor,
+    class_counts: Counts,
     max_margin: float = 0.5,
     scale: float = 30.0,
-    weight: Sequence[float] | Tensor | None = None,
+    weight: Weight = None,
     reduction: str = "mean",
 ) -> Tensor:
     r"""Cross-entropy on scaled cosines, with the class's margin taken off the target.
@@ -66,7 +68,7 @@ def ldam_loss(
     training.
 
     Args:
-        cosines: (N, C) floating point in [-1, 1].
+        cosines: (N, C) floating point in [-1, 1]; up to 1.01 in absolute value they are clamped.
         targets: (N,) int64 in [0, C).
         class_counts: C whole numbers, at least 1 each.
         max_margin: the rarest class's margin, at least 0.
@@ -78,7 +80,7 @@ def ldam_loss(
         A scalar, or (N,) with ``reduction="none"``; float32 for half-precision cosines, else their dtype.
 
     Raises:
-        ValueError: a wrong shape, a label outside [0, C), a NaN, a cosine outside [-1, 1], a bad option.
+        ValueError: a wrong shape, a label outside [0, C), a NaN, a cosine beyond 1.01 in absolute value, a bad option.
         TypeError: cosines that are not floating point, targets that are not int64.
 
     Source:
@@ -90,13 +92,14 @@ def ldam_loss(
         >>> round(lt.losses.ldam_loss(cosines, targets, [500, 5]).item(), 4)  # close to 30 * 0.5
         15.0
     """
-    margins = ldam_margins(class_counts, max_margin, torch.float64)
-    check_number("scale", scale, low=0.0, open_low=True)
-    check_choice("reduction", reduction, REDUCTIONS)
+    margins = margins_of(float_counts(class_counts), max_margin)
+    scale = check_number("scale", scale, low=0.0, open_low=True)
+    reduction = check_choice("reduction", reduction, REDUCTIONS)
     weights = as_weight(weight, len(margins))
     check_cosines(cosines, targets, len(margins))
-    cosines = upcast(cosines)
-    return margin_cross_entropy(cosines, targets, margins.to(cosines)[targets], scale, weights, reduction)
+    cosines = as_cosines(cosines)
+    of_samples = constant(margins, cosines.dtype, cosines.device)[as_index(targets)]
+    return margin_cross_entropy(cosines, targets, of_samples, scale, weights, reduction)
 
 
 class LDAMLoss(CosineMarginLoss):
@@ -119,15 +122,15 @@ class LDAMLoss(CosineMarginLoss):
 
     def __init__(
         self,
-        class_counts: Sequence[int] | Tensor,
+        class_counts: Counts,
         max_margin: float = 0.5,
         scale: float = 30.0,
-        weight: Sequence[float] | Tensor | None = None,
+        weight: Weight = None,
         reduction: str = "mean",
     ) -> None:
         margins = ldam_margins(class_counts, max_margin, torch.float64)
         super().__init__(len(margins), scale, weight, reduction)
-        self.max_margin = max_margin
+        self.max_margin = check_number("max_margin", max_margin)
         self.register_buffer("margins", margins, persistent=False)
 
     def margin(self, cosines: Tensor, targets: Tensor) -> Tensor:

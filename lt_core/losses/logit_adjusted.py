@@ -2,21 +2,21 @@ r"""The logit-adjusted loss and balanced softmax (chapter 04)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from lt_core.losses._common import Loss, as_weight, cross_entropy, upcast
-from lt_core.validation import REDUCTIONS, as_counts, check_choice, check_logits, check_number
+from lt_core.losses._common import Counts, Loss, Weight, as_weight, constant, cross_entropy, float_counts
+from lt_core.validation import REDUCTIONS, check_choice, check_logits, check_number, upcast
 
 
 def logit_adjusted_loss(
     logits: Tensor,
     targets: Tensor,
-    class_counts: Sequence[int] | Tensor,
+    class_counts: Counts,
     tau: float = 1.0,
-    weight: Sequence[float] | Tensor | None = None,
+    weight: Weight = None,
     reduction: str = "mean",
 ) -> Tensor:
     r"""Cross-entropy on logits raised by the log of the class prior.
@@ -76,15 +76,15 @@ class LogitAdjustedLoss(Loss):
 
     def __init__(
         self,
-        class_counts: Sequence[int] | Tensor,
+        class_counts: Counts,
         tau: float = 1.0,
-        weight: Sequence[float] | Tensor | None = None,
+        weight: Weight = None,
         reduction: str = "mean",
     ) -> None:
         adjustment = _log_prior(class_counts, tau)
         super().__init__(len(adjustment), weight, reduction)
-        self.tau = tau
-        self.register_buffer("adjustment", adjustment, persistent=False)
+        self.tau = check_number("tau", tau)
+        self.register_buffer("adjustment", constant(adjustment, torch.float64), persistent=False)
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         check_logits(logits, targets, self.num_classes)
@@ -98,8 +98,8 @@ class LogitAdjustedLoss(Loss):
 def balanced_softmax_loss(
     logits: Tensor,
     targets: Tensor,
-    class_counts: Sequence[int] | Tensor,
-    weight: Sequence[float] | Tensor | None = None,
+    class_counts: Counts,
+    weight: Weight = None,
     reduction: str = "mean",
 ) -> Tensor:
     r"""Cross-entropy of a softmax in which every class counts as often as it has training images.
@@ -133,7 +133,7 @@ def balanced_softmax_loss(
         >>> round(lt.losses.balanced_softmax_loss(logits, targets, [3, 1]).item(), 4)  # log 4
         1.3863
     """
-    return _adjusted(logits, targets, as_counts(class_counts).log(), weight, reduction)
+    return _adjusted(logits, targets, np.log(float_counts(class_counts)), weight, reduction)
 
 
 class BalancedSoftmaxLoss(Loss):
@@ -155,13 +155,13 @@ class BalancedSoftmaxLoss(Loss):
 
     def __init__(
         self,
-        class_counts: Sequence[int] | Tensor,
-        weight: Sequence[float] | Tensor | None = None,
+        class_counts: Counts,
+        weight: Weight = None,
         reduction: str = "mean",
     ) -> None:
-        adjustment = as_counts(class_counts).log()
+        adjustment = np.log(float_counts(class_counts))
         super().__init__(len(adjustment), weight, reduction)
-        self.register_buffer("adjustment", adjustment, persistent=False)
+        self.register_buffer("adjustment", constant(adjustment, torch.float64), persistent=False)
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         check_logits(logits, targets, self.num_classes)
@@ -172,21 +172,20 @@ class BalancedSoftmaxLoss(Loss):
         return f"num_classes={self.num_classes}, {super().extra_repr()}"
 
 
-def _log_prior(class_counts: Sequence[int] | Tensor, tau: float) -> Tensor:
-    counts = as_counts(class_counts)
-    check_number("tau", tau, low=0.0)
-    return tau * torch.log(counts / counts.sum())
+def _log_prior(class_counts: Counts, tau: float) -> NDArray[np.float64]:
+    counts = float_counts(class_counts)
+    return check_number("tau", tau, low=0.0) * np.log(counts / counts.sum())
 
 
 def _adjusted(
     logits: Tensor,
     targets: Tensor,
-    adjustment: Tensor,
-    weight: Sequence[float] | Tensor | None,
+    adjustment: NDArray[np.float64],
+    weight: Weight,
     reduction: str,
 ) -> Tensor:
-    check_choice("reduction", reduction, REDUCTIONS)
+    reduction = check_choice("reduction", reduction, REDUCTIONS)
     weights = as_weight(weight, len(adjustment))
     check_logits(logits, targets, len(adjustment))
     scores = upcast(logits)
-    return cross_entropy(scores + adjustment.to(scores), targets, weights, reduction)
+    return cross_entropy(scores + constant(adjustment, scores.dtype, scores.device), targets, weights, reduction)

@@ -3,12 +3,11 @@ r"""The template of the margin losses on cosines (chapters 05 and 06)."""
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 
 from torch import Tensor
 
-from lt_core.losses._common import Loss, cross_entropy, subtract_at_target, upcast
-from lt_core.validation import check_cosines, check_number
+from lt_core.losses._common import Loss, Weight, as_index, cross_entropy, subtract_at_target
+from lt_core.validation import check_cosines, check_number, upcast
 
 
 class CosineMarginLoss(Loss, ABC):
@@ -42,21 +41,23 @@ class CosineMarginLoss(Loss, ABC):
         self,
         num_classes: int,
         scale: float = 30.0,
-        weight: Sequence[float] | Tensor | None = None,
+        weight: Weight = None,
         reduction: str = "mean",
     ) -> None:
         super().__init__(num_classes, weight, reduction)
-        check_number("scale", scale, low=0.0, open_low=True)
-        self.scale = scale
+        self.scale = check_number("scale", scale, low=0.0, open_low=True)
 
     @abstractmethod
     def margin(self, cosines: Tensor, targets: Tensor) -> Tensor:
-        """Margins (N,) for the samples, given the cosines (N, C), float32 or wider, and the labels (N,)."""
+        """Margins (N,) for the samples, given the cosines (N, C), float32 or wider, and the labels (N,) in [0, C).
+
+        A sample to be ignored comes with the label 0; its margin is not used.
+        """
 
     def forward(self, cosines: Tensor, targets: Tensor) -> Tensor:
         check_cosines(cosines, targets, self.num_classes)
-        cosines = upcast(cosines)
-        margins = self.margin(cosines, targets)
+        cosines = as_cosines(cosines)
+        margins = self.margin(cosines, as_index(targets))
         if margins.shape != targets.shape:
             raise ValueError(f"margin returned shape {tuple(margins.shape)}; {tuple(targets.shape)} is needed")
         return margin_cross_entropy(cosines, targets, margins, self.scale, self.weight, self.reduction)
@@ -65,8 +66,13 @@ class CosineMarginLoss(Loss, ABC):
         return f"num_classes={self.num_classes}, scale={self.scale}, {super().extra_repr()}"
 
 
+def as_cosines(cosines: Tensor) -> Tensor:
+    """Cosines in float32 or wider and in [-1, 1], as `torch.clamp` does it: a value outside has no gradient."""
+    return upcast(cosines).clamp(-1.0, 1.0)
+
+
 def target_cosines(cosines: Tensor, targets: Tensor) -> Tensor:
-    """The cosine (N,) of each sample with its own class."""
+    """The cosine (N,) of each sample with its own class; ``targets`` in [0, C)."""
     return cosines.gather(1, targets[:, None]).squeeze(1)
 
 

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
+from lt_core.losses._common import Counts, Loss
 from lt_core.losses.ala import ALALoss
 from lt_core.losses.cross_entropy import CrossEntropyLoss, class_balanced_weights
 from lt_core.losses.focal import FocalLoss
 from lt_core.losses.gala import GALALoss
 from lt_core.losses.ldam import LDAMLoss
 from lt_core.losses.logit_adjusted import BalancedSoftmaxLoss, LogitAdjustedLoss
-from lt_core.validation import as_counts, check_choice
+from lt_core.validation import check_choice, check_counts
 
 
 def _class_balanced(
-    class_counts: Sequence[int] | Tensor, beta: float = 0.9999, reduction: str = "mean"
+    class_counts: Counts, beta: float = 0.9999, reduction: str = "mean"
 ) -> CrossEntropyLoss:
     return CrossEntropyLoss(class_balanced_weights(class_counts, beta, torch.float64), reduction)
 
 
-_BUILDERS: dict[str, Callable[..., nn.Module]] = {
+_BUILDERS: dict[str, Callable[..., Loss]] = {
     "ce": CrossEntropyLoss,
     "focal": FocalLoss,
     "cb": _class_balanced,
@@ -38,7 +38,7 @@ LOSS_NAMES = tuple(_BUILDERS)
 COSINE_LOSSES = ("ldam", "ala")  # their input is cosines, so the network needs a cosine classifier
 
 
-def build_loss(name: str, class_counts: Sequence[int] | Tensor, **options: Any) -> nn.Module:
+def build_loss(name: str, class_counts: Counts, **options: Any) -> Loss:
     """The loss called ``name`` for a training set with the given class counts.
 
     Args:
@@ -59,8 +59,8 @@ def build_loss(name: str, class_counts: Sequence[int] | Tensor, **options: Any) 
         >>> lt.losses.build_loss("la", [500, 5], tau=1.5)
         LogitAdjustedLoss(num_classes=2, tau=1.5, weight=None, reduction='mean')
     """
-    check_choice("loss", name, LOSS_NAMES)
-    counts = as_counts(class_counts)
+    name = check_choice("loss", name, LOSS_NAMES)
+    counts = check_counts(class_counts)
     builder = _BUILDERS[name]
     parameters = list(inspect.signature(builder).parameters)
     allowed = [p for p in parameters if p not in ("class_counts", "num_classes")]
@@ -71,7 +71,7 @@ def build_loss(name: str, class_counts: Sequence[int] | Tensor, **options: Any) 
         return builder(counts, **options)
     if "num_classes" in parameters:
         return builder(len(counts), **options)
-    weight = options.get("weight")
-    if weight is not None and len(weight) != len(counts):
-        raise ValueError(f"weight has {len(weight)} entries; class_counts has {len(counts)}")
-    return builder(**options)
+    loss = builder(**options)
+    if loss.weight is not None and len(loss.weight) != len(counts):
+        raise ValueError(f"weight has {len(loss.weight)} entries; class_counts has {len(counts)}")
+    return loss

@@ -50,16 +50,15 @@ def _library(name: str, text: str) -> str:
 
 
 class Checked(traitlets.TraitType[Any, Any]):
-    """A trait that the page shares, and whose values pass one of the package's own checks."""
+    """A trait that the page shares; its values are what one of the package's own checks makes of them."""
 
-    def __init__(self, default: Any, check: Callable[[str, Any], None]) -> None:
+    def __init__(self, default: Any, check: Callable[[str, Any], object]) -> None:
         super().__init__(default_value=default)
         self.check = check
         self.tag(sync=True)
 
     def validate(self, obj: Any, value: Any) -> Any:
-        self.check(self.name or "value", value)
-        return value
+        return self.check(self.name or "value", value)
 
 
 def number(default: float, low: float, high: float = math.inf, open_low: bool = False) -> Checked:

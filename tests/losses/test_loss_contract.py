@@ -2,12 +2,15 @@
 
 import math
 
+import pandas as pd
 import pytest
 import torch
 from torch.autograd import gradcheck
+from torch.func import grad, vmap
 from torch.nn import functional as F
 
 import lt_core as lt
+from lt_core.validation import trusted_values
 
 WEIGHT = [0.5, 1.0, 1.5, 2.0, 0.0]
 REDUCTIONS = ["mean", "sum", "none"]
@@ -162,6 +165,87 @@ def test_compiles_without_a_graph_break(case, targets):
     torch.testing.assert_close(compiled_input.grad, eager_input.grad)
 
 
+@pytest.mark.parametrize("weight", [None, WEIGHT])
+def test_per_sample_gradients_by_function_transforms(case, targets, weight):
+    targets[2] = -100
+    scores = case.scores(len(targets)).requires_grad_()
+    (expected,) = torch.autograd.grad(case.build(weight=weight, reduction="sum")(scores, targets), scores)
+    for loss in case.forms(weight=weight, reduction="sum"):
+        each = vmap(grad(lambda z, y, f=loss: f(z[None], y[None])))(scores.detach(), targets)
+        torch.testing.assert_close(each, expected)
+    assert expected[2].eq(0).all()
+    assert expected[[0, 1, 3]].abs().sum(1).gt(0).all()
+
+
+def test_bad_input_is_named_in_no_transform_but_one_without_it_still_is(case, targets):
+    grad(lambda z: case.build()(z, targets))(case.scores(len(targets)))
+    with pytest.raises(ValueError, match="label 5"):
+        case.build()(case.scores(len(targets)), targets + 1)
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("weight", [None, WEIGHT])
+@pytest.mark.parametrize("how", ["eager", "trusted", "compiled"])
+def test_the_label_minus_100_is_ignored(case, targets, weight, reduction, how):
+    """As if the samples were not there; and as PyTorch, whose value for them is 0."""
+    torch._dynamo.reset()
+    scores, kept = case.scores(len(targets)).requires_grad_(), torch.tensor([0, 2, 3, 5, 6])
+    some = torch.full_like(targets, -100)
+    some[kept] = targets[kept]
+    (expected,) = [case.build(weight=weight, reduction=reduction)(scores[kept], targets[kept])]
+    (expected_gradient,) = torch.autograd.grad(expected.sum(), scores)
+    if reduction == "none":
+        expected = torch.zeros(len(targets), dtype=torch.float64).index_put((kept,), expected)
+    forms = case.forms(weight=weight, reduction=reduction)
+    if how == "compiled":
+        forms = [torch.compile(forms[0], fullgraph=True, backend="aot_eager")]
+    for loss in forms:
+        if how == "trusted":
+            with trusted_values():
+                value = loss(scores, some)
+        else:
+            value = loss(scores, some)
+        torch.testing.assert_close(value, expected)
+        (gradient,) = torch.autograd.grad(value.sum(), scores)
+        torch.testing.assert_close(gradient, expected_gradient)
+
+
+@pytest.mark.parametrize("weight", [None, WEIGHT])
+def test_a_batch_that_is_ignored_as_a_whole_is_as_in_torch(case, targets, weight):
+    scores, ignored = case.scores(len(targets)), torch.full_like(targets, -100)
+    tensor = None if weight is None else torch.tensor(weight, dtype=torch.float64)
+    for reduction in REDUCTIONS:
+        expected = F.cross_entropy(scores, ignored, tensor, reduction=reduction)
+        assert expected.isnan().all() == (reduction == "mean")
+        for loss in case.forms(weight=weight, reduction=reduction):
+            torch.testing.assert_close(loss(scores, ignored), expected, equal_nan=True)
+
+
+@pytest.mark.parametrize("weight", [None, WEIGHT])
+def test_nothing_is_float64_on_a_device_without_it(case, targets, weight, no_float64):
+    scores = case.scores(len(targets), torch.float32)
+    targets[1] = -100
+    tensor = None if weight is None else torch.tensor(weight, dtype=torch.float64)
+    kept = case.build(weight=tensor)
+    expected = kept(scores.double(), targets).float()
+    moved = case.build(weight=tensor).to("cpu")
+    assert all(buffer.dtype == torch.float32 for buffer in moved.buffers())
+    with no_float64():
+        for loss in [moved, *case.forms(weight=weight)[1:]]:
+            leaf = scores.clone().requires_grad_()
+            value = loss(leaf, targets)
+            value.backward()
+            torch.testing.assert_close(value.detach(), expected, rtol=1e-4, atol=1e-5)
+            assert leaf.grad.abs().max() > 0
+        moved.state_dict()
+
+
+def test_constants_stay_float64_where_there_is_float64(case, targets):
+    scores = case.scores(len(targets))
+    moved = case.build().to("cpu")
+    assert torch.equal(moved(scores, targets), case.build()(scores, targets))
+
+
 BAD_CALLS = [
     ("one dimension", lambda z, y: (z[0], y), ValueError, "shape"),
     ("three dimensions", lambda z, y: (z[None], y), ValueError, "shape"),
@@ -174,7 +258,8 @@ BAD_CALLS = [
     ("float targets", lambda z, y: (z, y.double()), TypeError, "targets"),
     ("int32 targets", lambda z, y: (z, y.int()), TypeError, "targets"),
     ("label too large", lambda z, y: (z, y + 1), ValueError, r"label 5; labels are in \[0, 5\)"),
-    ("negative label", lambda z, y: (z, y - 1), ValueError, r"label -1; labels are in \[0, 5\)"),
+    ("negative label", lambda z, y: (z, y - 1), ValueError, r"label -1; labels are in \[0, 5\), or -100"),
+    ("close to the ignored label", lambda z, y: (z, y - 101), ValueError, "label -101; labels are in"),
 ]
 
 
@@ -195,15 +280,37 @@ def test_wrong_number_of_classes_is_named(case, targets):
 
 
 @pytest.mark.parametrize("value", [1.5, -1.5])
-def test_cosines_outside_are_refused_and_rounding_is_not(cosine_case, targets, value):
+def test_cosines_outside_are_refused_with_both_causes(cosine_case, targets, value):
     cosines = torch.zeros(len(targets), 5)
     cosines[3, 2] = value
-    with pytest.raises(ValueError, match=r"cosines reach 1\.5.*\[-1, 1\]"):
+    for loss in cosine_case.forms():
+        with pytest.raises(ValueError, match=r"cosines reach 1\.5.*\[-1, 1\].*cosine classifier.*half precision"):
+            loss(cosines, targets)
+    cosines[3, 2] = math.copysign(1.011, value)
+    with pytest.raises(ValueError, match=r"cosines reach 1\.011"):
         cosine_case.build()(cosines, targets)
-    with pytest.raises(ValueError, match=r"cosines reach 1\.5"):
-        cosine_case.call(cosines, targets)
-    cosines[3, 2] = math.copysign(1 + 4 * torch.finfo(torch.float32).eps, value)
-    assert torch.isfinite(cosine_case.build()(cosines, targets))
+
+
+def test_cosines_a_little_outside_are_clamped(cosine_case, targets):
+    """A product in half precision, cast up; also where values are not checked. Within [-1, 1] nothing changes."""
+    cosines = cosine_case.scores(len(targets), torch.float32)
+    cosines[0, :3] = torch.tensor([1.009, 1.0, -1.009])
+    cosines[3, 3], cosines[4, 4] = -1.009, 1.0
+    clamped = cosines.clamp(-1, 1).requires_grad_()
+    expected = cosine_case.build()(clamped, targets)
+    (gradient,) = torch.autograd.grad(expected, clamped)
+    gradient[cosines.abs() > 1] = 0.0
+    assert gradient[4, 4] != 0
+    compiled = torch.compile(cosine_case.build(), fullgraph=True, backend="eager")
+    for loss in [*cosine_case.forms(), compiled]:
+        leaf = cosines.clone().requires_grad_()
+        value = loss(leaf, targets)
+        torch.testing.assert_close(value, expected)
+        torch.testing.assert_close(torch.autograd.grad(value, leaf)[0], gradient)
+    cosines[0, 0] = 1.5
+    with trusted_values():
+        torch.testing.assert_close(cosine_case.build()(cosines, targets), expected)
+    torch.testing.assert_close(compiled(cosines, targets), expected)
 
 
 BAD_OPTIONS = [
@@ -241,7 +348,14 @@ BAD_COUNTS = [
     ([[5, 3], [2, 1]], ValueError, "class_counts has shape"),
     (7, ValueError, "class_counts has shape"),
     ("many", TypeError, "class_counts is 'many'"),
-    ([True, True], TypeError, "class_counts holds torch.bool"),
+    ([True, True], TypeError, "class_counts is .True, True.; a sequence of whole numbers is needed"),
+    ([[5, 3], [2]], ValueError, "at least two counts in one row"),
+    ({5, 3}, TypeError, "class_counts is .*; a sequence of whole numbers is needed"),
+    ({0: 5, 2: 3}, ValueError, r"class_counts has the labels \[0, 2\]; needed are 0 to 1, each once"),
+    ({"cat": 5, "dog": 3}, ValueError, r"class_counts has the labels \['cat', 'dog'\]"),
+    (pd.Series([5, 3], index=[1, 2]), ValueError, r"class_counts has the labels \[1, 2\]; needed are 0 to 1"),
+    (pd.Series([5, 3], index=[0, 0]), ValueError, r"class_counts has the labels \[0, 0\]"),
+    (pd.DataFrame({"n": [5, 3]}), TypeError, "class_counts is"),
 ]
 
 
@@ -264,3 +378,62 @@ def test_bad_counts_are_named_by_class_constants(name, bad, error, match):
 def test_bad_counts_are_named_by_functions(name, bad, error, match):
     with pytest.raises(error, match=match):
         getattr(lt.losses, name)(torch.zeros(2, 3), torch.tensor([0, 1]), bad)
+
+
+# By falling count, as `value_counts` sorts them: not the order of the labels.
+LABELLED = {
+    "Series": pd.Series([0] * 20 + [1] * 7 + [2] * 90).value_counts(),
+    "mapping": {2: 90, 0: 20, 1: 7},
+    "array": pd.Series([20, 7, 90]).to_numpy()[::-1][::-1],
+}
+BY_COUNTS = {
+    "LDAMLoss": lambda counts: lt.losses.LDAMLoss(counts).margins,
+    "LogitAdjustedLoss": lambda counts: lt.losses.LogitAdjustedLoss(counts).adjustment,
+    "BalancedSoftmaxLoss": lambda counts: lt.losses.BalancedSoftmaxLoss(counts).adjustment,
+    "ALALoss": lambda counts: lt.losses.ALALoss(counts).class_factors,
+    "ldam_loss": lambda counts: lt.losses.ldam_loss(torch.zeros(3, 3), torch.arange(3), counts, reduction="none"),
+    "ala_loss": lambda counts: lt.losses.ala_loss(torch.zeros(3, 3), torch.arange(3), counts, reduction="none"),
+    "logit_adjusted_loss": lambda counts: lt.losses.logit_adjusted_loss(
+        torch.zeros(3, 3), torch.arange(3), counts, reduction="none"
+    ),
+    "balanced_softmax_loss": lambda counts: lt.losses.balanced_softmax_loss(
+        torch.zeros(3, 3), torch.arange(3), counts, reduction="none"
+    ),
+    "class_balanced_weights": lt.losses.class_balanced_weights,
+    "ldam_margins": lt.losses.ldam_margins,
+    "quantity_factor": lt.losses.quantity_factor,
+    "build_loss": lambda counts: lt.losses.build_loss("la", counts).adjustment,
+    "adjust_logits": lambda counts: lt.posthoc.adjust_logits(torch.zeros(1, 3), counts),
+    "shot_groups": lambda counts: torch.stack(list(lt.metrics.shot_groups(counts, many=50, few=10).values())),
+    "column_mean_slope": lambda counts: torch.tensor(
+        lt.metrics.column_mean_slope(torch.tensor([[0.2, 0.1, 0.7]]), counts)
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", LABELLED)
+@pytest.mark.parametrize("name", BY_COUNTS)
+def test_counts_with_labels_are_aligned_by_them(name, kind):
+    assert LABELLED["Series"].tolist() == [90, 20, 7]
+    expected = BY_COUNTS[name]([20, 7, 90])
+    assert torch.equal(BY_COUNTS[name](LABELLED[kind]), expected)
+    assert not torch.equal(BY_COUNTS[name]([90, 20, 7]), expected)
+
+
+def test_weights_with_labels_are_aligned_by_them(case):
+    aligned = [0.0, 1.0, 2.0, 3.0, 4.0]
+    for weight in (pd.Series(aligned[::-1], index=[4, 3, 2, 1, 0]), {int(w): w for w in aligned[::-1]}):
+        assert case.build(weight=weight).weight.tolist() == aligned
+    with pytest.raises(ValueError, match="weight has the labels"):
+        case.build(weight=pd.Series(aligned, index=[1, 2, 3, 4, 5]))
+
+
+def test_messages_about_many_classes_are_short(case):
+    weight = [1.0] * 8142
+    weight[700] = -1.0
+    with pytest.raises(ValueError, match=r"weight(\[700\] is -1| has shape)") as error:
+        case.build(weight=weight)
+    assert len(str(error.value)) < 200
+    with pytest.raises(ValueError, match=r"class_counts has the labels") as error:
+        lt.losses.LDAMLoss(dict.fromkeys(range(1, 8143), 5))
+    assert len(str(error.value)) < 300
