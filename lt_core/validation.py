@@ -103,9 +103,12 @@ def check_number(
 def check_whole(name: str, value: int | Tensor, low: int, high: int | None = None) -> int:
     """``value`` as a Python int; it must be a whole number in [low, high]; ``high=None`` is no upper bound."""
     number = _item(value)
-    if isinstance(number, bool) or not hasattr(number, "__index__"):
+    try:
+        whole = operator.index(number)
+    except TypeError:
+        whole = None
+    if whole is None or isinstance(number, bool):
         raise TypeError(f"{name} is {short(value)} of type {type(value).__name__}; a whole number is needed")
-    whole = operator.index(number)
     if whole < low or (high is not None and whole > high):
         allowed = f"of at least {low}" if high is None else f"in [{low}, {high}]"
         raise ValueError(f"{name} is {whole!r}; allowed is a whole number {allowed}")

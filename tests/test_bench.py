@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from lt_core.bench import loop, roofline
 from lt_core.cli import app
 from lt_core.data.augment import MEAN, STD
 from lt_core.losses import LOSS_NAMES, build_loss
-from lt_core.training import TrainingError
+from lt_core.training import TrainingError, engine
 
 CPU = torch.device("cpu")
 TINY = bench.Sizes(
@@ -220,6 +221,62 @@ def test_floor_part(quick: None) -> None:
 def test_floor_part_counts_launches_on_a_gpu() -> None:
     (table,) = bench.measure("cuda", 0.01, "floor", TINY)
     assert "step by launches, ms" in values(table, "quantity")
+
+
+@pytest.fixture
+def short_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two losses of the registry, one seed, two epochs of the small network."""
+    values = {"losses": ("ce", "gala"), "seeds": 1, "epochs": 2}
+    monkeypatch.setattr(bench, "divergence", partial(bench.divergence, **values))
+    monkeypatch.setattr(bench, "RunConfig", partial(bench.RunConfig, recipe="short"))
+
+
+def test_divergence_part_trains_every_loss_with_every_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (bench.SEEDS, bench.EPOCHS) == (5, 30)
+    seen = []
+
+    def trained(device: torch.device, dataset: str, loss: str, seed: int, epochs: int) -> dict[str, Any]:
+        seen.append((dataset, loss, seed, epochs))
+        return {"loss": loss, "seed": seed, "finite": "yes"}
+
+    monkeypatch.setattr(bench, "_trained", trained)
+    (table,) = bench.measure("cpu", only="divergence")
+    assert seen == [(bench.EXAMPLE, loss, seed, 30) for loss in LOSS_NAMES for seed in range(5)]
+    assert len(table.rows) == 5 * len(LOSS_NAMES)
+
+
+def test_divergence_part_says_what_a_run_ends_at(short_runs: None) -> None:
+    (table,) = bench.measure("cpu", only="divergence", dataset="synthetic")
+    assert [(row["loss"], row["finite"]) for row in table.rows] == [("ce", "yes"), ("gala", "yes")]
+    assert all(math.isfinite(row["final loss"]) and 0 <= row["top-1, %"] <= 100 for row in table.rows)
+    assert table.title == "Divergence: synthetic, recipe short, 2 epochs"
+
+
+def test_a_run_that_diverges_fails_the_command_after_the_table(
+    short_runs: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    build = engine.build
+
+    def broken(config: Any, data: Any) -> Any:
+        model, loss = build(config, data)
+        if config.loss == "gala":
+            loss.theta[0] = math.inf
+        return model, loss
+
+    monkeypatch.setattr(engine, "build", broken)
+    out = tmp_path / "bench.json"
+    done = CliRunner().invoke(app, ["bench", "--device", "cpu", "--only", "divergence", "--out", str(out)])
+    assert done.exit_code != 0
+    assert isinstance(done.exception, TrainingError)
+    assert str(done.exception) == "1 of 2 runs diverged: gala with seed 0"
+    assert "Divergence: " in done.output
+    rows = json.loads(out.read_text())["tables"][0]["rows"]
+    assert [(row["loss"], row["finite"]) for row in rows] == [("ce", "yes"), ("gala", "no")]
+
+
+def test_the_help_names_every_part() -> None:
+    text = CliRunner().invoke(app, ["bench", "--help"], env={"COLUMNS": "200"}).output
+    assert all(part in text for part in (*bench.PARTS, "divergence"))
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given
@@ -92,6 +93,29 @@ def test_empty_groups_are_none():
     assert shot_accuracy(only_head, only_head, COUNTS) == {"all": 1.0, "many": 1.0, "medium": None, "few": None}
 
 
+def test_numbers_and_counts_of_other_libraries():
+    predictions, targets = draw()
+    labelled = pd.Series(COUNTS).sample(frac=1, random_state=0)  # shuffled, its index with it
+    assert labelled.tolist() != COUNTS
+    expected = shot_accuracy(predictions, targets, COUNTS, 100, 20)
+    assert shot_accuracy(predictions, targets, labelled, np.float32(100), torch.tensor(20)) == expected
+    each = per_class_accuracy(predictions, targets, 6)
+    assert torch.equal(per_class_accuracy(predictions, targets, np.int64(6)), each)
+
+
+def test_nothing_is_float64_on_the_scores_device(no_float64):
+    predictions, targets = draw()
+    logits = torch.randn(300, 6, generator=torch.Generator().manual_seed(4))
+    probabilities = logits.softmax(1)
+    expected = column_mean_slope(probabilities.double(), COUNTS)
+    with no_float64():
+        shot_groups(COUNTS)
+        assert shot_accuracy(predictions, targets, COUNTS)["all"] > 0.5
+        assert balanced_error(predictions, targets, 6) < 0.5
+        assert column_mean_slope(probabilities, COUNTS) == pytest.approx(expected, abs=1e-6)
+        assert expected_calibration_error(probabilities, targets) > 0.01
+
+
 def test_group_means_weigh_classes_not_samples():
     targets = torch.tensor([0] * 98 + [1] * 2)
     predictions = torch.zeros(100, dtype=torch.int64)
@@ -150,6 +174,9 @@ BAD = [
     (lambda: per_class_accuracy(Y[:0], Y[:0], 2), ValueError, "empty"),
     (lambda: per_class_accuracy([0, 1], Y, 2), TypeError, "predictions is list"),
     (lambda: balanced_error(Y, Y + 1, 2), ValueError, "label 2"),
+    (lambda: shot_accuracy(Y, Y - 100, [5, 1]), ValueError, "label -100; .*only the losses ignore that label"),
+    (lambda: per_class_accuracy(Y - 100, Y, 2), ValueError, "predictions holds the label -100; .*only the losses"),
+    (lambda: expected_calibration_error(P, Y - 100), ValueError, "targets holds the label -100"),
     (lambda: shot_accuracy(Y, Y, [5, -1]), ValueError, r"class_counts\[1\] is -1"),
     (lambda: shot_accuracy(Y, Y + 1, [5, 1]), ValueError, "label 2"),
     (lambda: expected_calibration_error(P, Y, bins=0), ValueError, "bins is 0"),

@@ -1,12 +1,13 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.autograd import gradcheck
 
-from lt_core.posthoc import adjust_logits, rebalance_predictions, tau_normalize
+from lt_core.posthoc import adjust_logits, rebalance_logits, rebalance_predictions, tau_normalize
 
 COUNTS = [500, 40, 3]
 
@@ -75,6 +76,56 @@ def test_rebalance_takes_float64_made_from_float32():
     assert rebalance_predictions(p + 1e-12).shape == (40, 1000)
 
 
+@given(st.floats(0, 3), st.integers(0, 1000))
+def test_rebalance_in_log_space_is_the_logarithm(tau, seed):
+    p = probabilities(seed=seed)
+    logits = p.log() + torch.arange(len(p))[:, None]  # a softmax does not see a constant
+    torch.testing.assert_close(rebalance_logits(logits, tau), rebalance_predictions(p, tau).log())
+    rows = rebalance_predictions(p, tau)
+    torch.testing.assert_close(rebalance_logits(logits, tau).softmax(1), rows / rows.sum(1, keepdim=True))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_rebalance_in_log_space_at_the_extremes(dtype):
+    """Where probabilities underflow, also in float64, the classes are told apart as they are by hand."""
+    logits = torch.tensor([[1e4, -1e4, 0.0], [1e4, 0.0, -1e4], [1e4, 0.0, 0.0]]).to(dtype)
+    scores = rebalance_logits(logits)
+    assert scores.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+    # log p is 0 or the distance to class 0; the columns' log-sums are log 3, -1e4 + log 2 and -1e4 + log 2
+    top, two, three = logits.double()[0, 0].item(), math.log(2), math.log(3)
+    expected = [[-three, -top - two, -two], [-three, -two, -top - two], [-three, -two, -two]]
+    torch.testing.assert_close(scores.double(), torch.tensor(expected, dtype=torch.float64), rtol=0, atol=2e-3)
+    with pytest.raises(ValueError, match=r"\[:, 1\] is 0 in every row.*rebalance_logits"):
+        rebalance_predictions(logits.double().softmax(1))
+
+
+def test_rebalance_in_log_space_of_a_collapsed_network():
+    """All images get the same logits: nothing is known, and every class gets the same score."""
+    collapsed = torch.tensor([[2e5, -3e4, 0.0]]).expand(40, -1)
+    scores = rebalance_logits(collapsed)
+    torch.testing.assert_close(scores, torch.full((40, 3), -math.log(40)), rtol=0, atol=0.05)
+    assert torch.equal(rebalance_logits(collapsed, 0.0), collapsed.log_softmax(1))
+
+
+def test_numbers_of_other_libraries():
+    logits = probabilities().log()
+    for tau in (np.float32(0.5), np.array(0.5), torch.tensor([0.5])):
+        assert torch.equal(adjust_logits(logits, np.array(COUNTS), tau), adjust_logits(logits, COUNTS, 0.5))
+        assert torch.equal(rebalance_logits(logits, tau), rebalance_logits(logits, 0.5))
+        assert torch.equal(rebalance_predictions(logits.exp(), tau), rebalance_predictions(logits.exp(), 0.5))
+        assert torch.equal(tau_normalize(logits, tau), tau_normalize(logits, 0.5))
+
+
+def test_nothing_is_float64_for_float32(no_float64):
+    p, w = probabilities(dtype=torch.float32), torch.tensor([[3.0, 4.0], [0.0, 2.0]])
+    expected = adjust_logits(p.double().log(), COUNTS, 0.7).float()
+    with no_float64():
+        torch.testing.assert_close(adjust_logits(p.log(), COUNTS, 0.7), expected)
+        rebalance_predictions(p, 0.7)
+        rebalance_logits(p.log(), 0.7)
+        tau_normalize(w, 0.7)
+
+
 def test_tau_normalize():
     rows = torch.tensor([[3.0, 4.0], [0.0, 0.1]], dtype=torch.float64)
     torch.testing.assert_close(tau_normalize(rows).norm(dim=1), torch.ones(2, dtype=torch.float64))
@@ -101,6 +152,12 @@ BAD = [
     (lambda: rebalance_predictions([[0.5, 0.5]]), TypeError, "probabilities is list"),
     (lambda: rebalance_predictions(probabilities(), -0.5), ValueError, "tau is -0.5"),
     (lambda: rebalance_predictions(probabilities(), math.nan), ValueError, "tau is nan"),
+    (lambda: rebalance_logits(torch.zeros(0, 3)), ValueError, "N >= 1"),
+    (lambda: rebalance_logits(torch.zeros(3)), ValueError, "logits has shape"),
+    (lambda: rebalance_logits(torch.zeros(2, 3).long()), TypeError, "logits is torch.int64"),
+    (lambda: rebalance_logits(torch.full((2, 3), math.nan)), ValueError, "NaN"),
+    (lambda: rebalance_logits(torch.tensor([[0.0, -math.inf]])), ValueError, "logits holds -inf; every value must be"),
+    (lambda: rebalance_logits(torch.zeros(2, 3), -1.0), ValueError, "tau is -1.0"),
     (lambda: tau_normalize(torch.tensor([[1.0, 2.0], [0.0, 0.0]])), ValueError, r"weight\[1\] has norm 0"),
     (lambda: tau_normalize(torch.tensor([[1.0, math.nan]])), ValueError, r"weight\[0\] has norm nan"),
     (lambda: tau_normalize(torch.ones(3)), ValueError, "weight has shape"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+import torch
 from torch import Tensor
 
 from lt_core.losses._common import Loss, Weight, as_index, cross_entropy, subtract_at_target
@@ -67,8 +68,12 @@ class CosineMarginLoss(Loss, ABC):
 
 
 def as_cosines(cosines: Tensor) -> Tensor:
-    """Cosines in float32 or wider and in [-1, 1], as `torch.clamp` does it: a value outside has no gradient."""
-    return upcast(cosines).clamp(-1.0, 1.0)
+    """Cosines in float32 or wider, clamped to [-1, 1]: a value outside has no gradient, one at the border has its own.
+
+    Not `torch.clamp`, whose gradient at the border differs between versions of PyTorch.
+    """
+    wide = upcast(cosines)
+    return torch.where(wide.abs() > 1.0, wide.detach().sign(), wide)
 
 
 def target_cosines(cosines: Tensor, targets: Tensor) -> Tensor:

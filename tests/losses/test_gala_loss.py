@@ -3,12 +3,15 @@
 import copy
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.autograd import gradcheck
+from torch.func import functional_call, grad, vmap
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from lt_core.losses import GALALoss, balanced_softmax_loss, gala_logits, gala_loss
 
@@ -320,6 +323,119 @@ def test_bad_input_leaves_the_accumulators_alone():
     with pytest.raises(ValueError, match="label 4"):
         loss(torch.zeros(2, C), torch.tensor([0, 4]))
     assert torch.equal(loss.theta, before)
+
+
+def state(loss):
+    return torch.stack([loss.theta, loss.gradient_sum])
+
+
+@pytest.mark.parametrize("bad", [math.inf, -math.inf])
+def test_theta_counts_no_residual_that_is_not_finite(bad):
+    """One overflowed logit, in a step that a gradient scaler would skip: its sample counts as nothing."""
+    for logits, targets in batches(1, seed=4):
+        spoiled = logits.clone()
+        spoiled[2] = bad
+        rest = torch.arange(len(targets)) != 2
+        loss, twin = trained(3), trained(3)
+        assert loss(spoiled, targets).isnan()
+        twin(logits[rest], targets[rest])
+        torch.testing.assert_close(state(loss), state(twin))
+        assert loss(logits, targets).isfinite()
+
+
+def test_a_batch_without_a_finite_residual_changes_nothing_but_what_is_summed_again():
+    loss, twin = trained(3), trained(3)
+    loss(torch.full((2, C), math.inf, dtype=torch.float64), torch.tensor([0, 1]))
+    twin(torch.zeros(0, C, dtype=torch.float64), torch.tensor([], dtype=torch.int64))
+    assert torch.equal(state(loss), state(twin))
+
+
+def test_theta_ignores_what_the_mean_ignores():
+    for logits, targets in batches(1, seed=4):
+        some = targets.clone()
+        some[1::2] = -100
+        loss, twin = trained(3), trained(3)
+        torch.testing.assert_close(loss(logits, some), twin(logits[::2], targets[::2]))
+        torch.testing.assert_close(state(loss), state(twin))
+
+
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
+def test_without_gradients_theta_is_read_only(context):
+    loss = trained(3)
+    before = state(loss)
+    for logits, targets in batches(1, seed=4):
+        with context():
+            value = loss(logits, targets)
+        torch.testing.assert_close(value, gala_loss(logits, targets, before[0]))
+        assert torch.equal(state(loss), before)
+        loss(logits, targets)
+    assert not torch.equal(state(loss), before)
+
+
+@pytest.mark.parametrize("form", ["released", "formula"])
+def test_inside_function_transforms_theta_is_read_only(form):
+    loss = trained(3, lambda_neg=0.5, form=form)
+    before = state(loss)
+    for logits, targets in batches(1, seed=4):
+        leaf = logits.clone().requires_grad_()
+        gala_loss(leaf, targets, before[0], lambda_neg=0.5, form=form, reduction="sum").backward()
+        each = vmap(grad(lambda z, y: loss(z[None], y[None])))(logits, targets)
+        torch.testing.assert_close(each, leaf.grad)
+        whole = grad(lambda z, y=targets: loss(z, y))(logits)
+        torch.testing.assert_close(whole, leaf.grad / len(targets))
+        assert torch.equal(state(loss), before)
+        assert not torch._C._functorch.is_functorch_wrapped_tensor(loss.theta)
+        functional_call(loss, dict(loss.named_buffers()), (logits, targets))  # no transform: used, and put back
+    assert torch.equal(state(loss), before)
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["network and loss", "loss alone"])
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_recomputation_counts_once_and_keeps_the_gradient(reentrant, whole):
+    """Two steps, of which the second is computed in two parts before its backward pass, as in gradient accumulation."""
+    results = []
+    for checkpointed in (False, True):
+        torch.manual_seed(0)
+        network = torch.nn.Sequential(torch.nn.Linear(C, 8), torch.nn.Tanh(), torch.nn.Linear(8, C)).double()
+        loss, seen = GALALoss(C, lambda_neg=0.5, form="formula").double(), []
+
+        def run(x, y, network=network, loss=loss, checkpointed=checkpointed):
+            if not checkpointed:
+                return loss(network(x), y)
+            if whole:
+                return checkpoint(lambda x: loss(network(x), y), x, use_reentrant=reentrant)
+            return checkpoint(loss, network(x), y, use_reentrant=reentrant)
+
+        for x, y in batches(3, seed=4):
+            values = [run(x.clone().requires_grad_(), y)] if len(y) != 9 or reentrant else [
+                run(x[part].clone().requires_grad_(), y[part]) for part in (slice(4), slice(4, 9))
+            ]
+            network.zero_grad()
+            sum(values).backward()
+            seen += [state(loss), *(v.detach() for v in values), *(p.grad.clone() for p in network.parameters())]
+        results.append(seen)
+    for plain, recomputed in zip(*results, strict=True):
+        torch.testing.assert_close(recomputed, plain)
+    assert results[0][0].abs().sum() > 0
+
+
+def test_training_needs_no_float64(no_float64):
+    loss = GALALoss(C).to("cpu")
+    inputs = [(z.float().requires_grad_(), y) for z, y in batches(2)]
+    with no_float64():
+        for logits, targets in inputs:
+            loss(logits, targets).backward()
+        loss.state_dict()
+    assert loss.theta.dtype == torch.float32
+    assert loss.theta.sum() > 0
+
+
+def test_options_are_kept_as_plain_numbers():
+    options = {"lambda_pos": np.float32(0.5), "lambda_neg": torch.tensor(2), "eps": np.array([0.25])}
+    loss = GALALoss(np.int64(C), form=np.str_("formula"), **options)
+    kept = [loss.num_classes, loss.lambda_pos, loss.lambda_neg, loss.eps, loss.form]
+    assert kept == [C, 0.5, 2, 0.25, "formula"]
+    assert [type(value) for value in kept] == [int, float, int, float, str]
 
 
 BAD_OPTIONS = [

@@ -230,8 +230,9 @@ def test_nothing_is_float64_on_a_device_without_it(case, targets, weight, no_flo
     expected = kept(scores.double(), targets).float()
     moved = case.build(weight=tensor).to("cpu")
     assert all(buffer.dtype == torch.float32 for buffer in moved.buffers())
+    forms = [moved, *case.forms(weight=weight)[1:]]
     with no_float64():
-        for loss in [moved, *case.forms(weight=weight)[1:]]:
+        for loss in forms:
             leaf = scores.clone().requires_grad_()
             value = loss(leaf, targets)
             value.backward()
@@ -295,12 +296,12 @@ def test_cosines_a_little_outside_are_clamped(cosine_case, targets):
     """A product in half precision, cast up; also where values are not checked. Within [-1, 1] nothing changes."""
     cosines = cosine_case.scores(len(targets), torch.float32)
     cosines[0, :3] = torch.tensor([1.009, 1.0, -1.009])
-    cosines[3, 3], cosines[4, 4] = -1.009, 1.0
+    cosines[3, 3], cosines[5, 3] = -1.009, 1.0
     clamped = cosines.clamp(-1, 1).requires_grad_()
     expected = cosine_case.build()(clamped, targets)
     (gradient,) = torch.autograd.grad(expected, clamped)
     gradient[cosines.abs() > 1] = 0.0
-    assert gradient[4, 4] != 0
+    assert gradient[5, 3] > 0.1  # at 1 exactly
     compiled = torch.compile(cosine_case.build(), fullgraph=True, backend="eager")
     for loss in [*cosine_case.forms(), compiled]:
         leaf = cosines.clone().requires_grad_()
@@ -355,7 +356,7 @@ BAD_COUNTS = [
     ({"cat": 5, "dog": 3}, ValueError, r"class_counts has the labels \['cat', 'dog'\]"),
     (pd.Series([5, 3], index=[1, 2]), ValueError, r"class_counts has the labels \[1, 2\]; needed are 0 to 1"),
     (pd.Series([5, 3], index=[0, 0]), ValueError, r"class_counts has the labels \[0, 0\]"),
-    (pd.DataFrame({"n": [5, 3]}), TypeError, "class_counts is"),
+    (pd.DataFrame({"n": [5, 3]}), ValueError, r"class_counts has shape \(2, 1\)"),
 ]
 
 

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -53,6 +54,44 @@ def test_weight_is_an_option(name, counts):
 def test_options_reach_the_loss(name, options, counts):
     loss = build_loss(name, counts, **options)
     assert {key: getattr(loss, key) for key in options} == options
+
+
+@pytest.mark.parametrize("number", [np.float32, np.float64, torch.tensor, lambda value: np.array([value])])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("focal", {"gamma": 0.5}),
+        ("ldam", {"max_margin": 0.25, "scale": 20.0}),
+        ("la", {"tau": 1.5}),
+        ("ala", {"scale": 20.0, "size": 0.5}),
+        ("gala", {"lambda_pos": 1.25, "lambda_neg": 0.75, "eps": 0.5}),
+    ],
+)
+def test_numbers_of_other_libraries_are_kept_as_pythons(name, options, number, counts, targets):
+    loss = build_loss(name, np.array(counts), **{key: number(value) for key, value in options.items()})
+    kept = {key: getattr(loss, key) for key in options}
+    assert kept == options
+    assert {type(value) for value in kept.values()} == {float}
+    plain = build_loss(name, counts, **options)
+    scores = torch.linspace(-0.9, 0.9, 40).view(8, 5)
+    assert torch.equal(loss(scores, targets), plain(scores, targets))
+
+
+def test_choices_of_other_libraries_are_kept_as_pythons(counts):
+    loss = build_loss("ala", counts, detach=np.bool_(False), difficulty=np.str_("probability"), quantity=np.str_("log"))
+    assert [type(value) for value in (loss.detach, loss.difficulty, loss.quantity)] == [bool, str, str]
+    assert (loss.detach, loss.difficulty, loss.quantity) == (False, "probability", "log")
+    with pytest.raises(ValueError, match=r"quantity is array\(\['log', 'log2'\]"):
+        build_loss("ala", counts, quantity=np.array(["log", "log2"]))
+
+
+def test_beta_and_numbers_of_functions_are_taken_from_other_libraries(counts):
+    weights = lt.losses.class_balanced_weights(counts, 0.5, torch.float64)
+    for beta in (np.float32(0.5), torch.tensor(0.5)):
+        assert torch.equal(lt.losses.class_balanced_weights(counts, beta, torch.float64), weights)
+    cosines, targets = torch.tensor([[0.1, 0.2, 0.3, 0.4, 0.5]]), torch.tensor([2])
+    expected = lt.losses.ldam_loss(cosines, targets, counts, 0.25, 16.0)
+    assert torch.equal(lt.losses.ldam_loss(cosines, targets, counts, torch.tensor(0.25), np.int64(16)), expected)
 
 
 def test_cb_is_cross_entropy_with_effective_number_weights(counts, targets):
