@@ -177,7 +177,7 @@ def test_per_sample_gradients_by_function_transforms(case, targets, weight):
     assert expected[[0, 1, 3]].abs().sum(1).gt(0).all()
 
 
-def test_bad_input_is_named_in_no_transform_but_one_without_it_still_is(case, targets):
+def test_value_checks_come_back_after_a_transform(case, targets):
     grad(lambda z: case.build()(z, targets))(case.scores(len(targets)))
     with pytest.raises(ValueError, match="label 5"):
         case.build()(case.scores(len(targets)), targets + 1)
