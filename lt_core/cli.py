@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import sys
+import warnings
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
+
+from lt_core.data import DATASETS
+from lt_core.losses import LOSS_NAMES
+from lt_core.models import BACKBONES, CLASSIFIERS
+from lt_core.training import RECIPES
+from lt_core.training.devices import COMPILE, PRECISIONS
 
 app = typer.Typer(
     add_completion=False,
@@ -14,33 +22,62 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Long-tailed recognition: data, training and evaluation behind the book.",
 )
-DataRoot = Annotated[Path | None, typer.Option("--data-root", help="Folder of the data; default: LT_DATA_ROOT.")]
+
+
+class Interrupted(Exception):
+    """Ctrl-C, with what can be said about it."""
+
+
+def one_of(names: Iterable[str]) -> str:
+    """``"a, b or c"``."""
+    *first, last = names
+    return f"{', '.join(first)} or {last}"
+
+
+def path(text: str | Path) -> Path:
+    """A path; an empty one, which a shell makes of an unset variable, would mean the current folder.
+
+    Typer also hands in an option's default, which is a path already.
+    """
+    if not str(text).strip():
+        raise ValueError("a path is empty (a variable that is not set?); name a file or folder, or . for this one")
+    return Path(text)
+
+
+def folder(help: str, *names: str) -> Any:
+    return typer.Option(*names, parser=path, metavar="<path>", help=help)
+
+
+DataRoot = Annotated[Path | None, folder("Folder of the data; default: LT_DATA_ROOT.", "--data-root")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-Precision = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16: of the forward pass.")]
+Precision = Annotated[str, typer.Option(help=f"{one_of(PRECISIONS)}: of the forward pass.")]
+TestEvery = Annotated[int | None, typer.Option(help="Epochs between two tests: 1 (default), 2, 5 or 10.")]
 
 
 def parse_options(pairs: list[str]) -> dict[str, Any]:
-    """``["gamma=1.5", "form=formula"]`` to a mapping; true, false and null are as in YAML, and numbers as in Python."""
-    import yaml
+    """``["gamma=1.5", "form=formula"]`` to a mapping; a value means what it means in a YAML file of ours."""
+    from lt_core.training.configs import parse_value
 
     options: dict[str, Any] = {}
     for pair in pairs:
         name, sign, value = pair.partition("=")
         if not sign or not name:
             raise ValueError(f"--loss-option is {pair!r}; allowed is name=value")
-        try:
-            options[name] = float(value) if not value.lstrip("+-").isdigit() else int(value)
-        except ValueError:  # YAML alone would read 1e-3 as a word
-            options[name] = yaml.safe_load(value)
+        if name in options:
+            raise ValueError(f"--loss-option names {name!r} twice")
+        options[name] = parse_value(value)
     return options
 
 
 def parse_order(text: str) -> tuple[int, ...]:
     """``"3,0,1"`` to a tuple of labels."""
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise ValueError(f"--class-order is {text!r}; allowed are labels separated by commas") from None
+    labels = []
+    for part in text.split(","):
+        try:
+            labels.append(int(part))
+        except ValueError:  # the part alone: the whole order of 8,142 classes fills the screen
+            raise ValueError(f"--class-order has {part[:40]!r}; allowed are labels separated by commas") from None
+    return tuple(labels)
 
 
 def check_alone(context: typer.Context) -> None:
@@ -58,27 +95,28 @@ def check_alone(context: typer.Context) -> None:
         raise ValueError(f"--config is given together with {', '.join(given)}; the file decides these")
 
 
-def table(rows: dict[str, dict[str, Any]]) -> str:
-    """Accuracies in percent as an aligned text table, one row per entry of ``rows``."""
+def table(rows: Mapping[str, Mapping[str, Any]], differences: Mapping[str, Mapping[str, Any]] | None = None) -> str:
+    """Accuracies in percent as an aligned text table, one row per entry; ``differences``, with a sign, come last."""
     import pandas as pd
 
     columns = ["top1", "many", "medium", "few"]
-    frame = pd.DataFrame({name: {c: row[c] for c in columns} for name, row in rows.items()}).T
-    return frame.astype(float).to_string(float_format=lambda value: f"{value:.2f}", na_rep="–")
+    cells = {}
+    for form, entries in ((".2f", rows), ("+.2f", differences or {})):
+        for name, row in entries.items():
+            cells[name] = ["–" if row[c] is None else format(row[c], form) for c in columns]
+    return pd.DataFrame.from_dict(cells, orient="index", columns=columns).to_string()
 
 
 @app.command()
 def data(
-    root: Annotated[Path | None, typer.Option(help="Folder of the data; default: LT_DATA_ROOT.")] = None,
+    root: Annotated[Path | None, folder("Folder of the data; default: LT_DATA_ROOT.", "--root", "--data-root")] = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch what is missing.")] = False,
     source: Annotated[str | None, typer.Option(help="With --download: toronto (default) or huggingface.")] = None,
-    dataset: Annotated[
-        str, typer.Option(help="cifar100_lt, cifar10_lt, cifar100_lt_tuning or synthetic.")
-    ] = "cifar100_lt",
+    dataset: Annotated[str, typer.Option(help=f"{one_of(DATASETS)}.")] = "cifar100_lt",
     imbalance_factor: Annotated[float, typer.Option(help="Largest class over smallest.")] = 100,
 ) -> None:
     """Fetch the data, verify it (checksums of files and pixels) and show the class counts."""
-    from lt_core.data import SOURCES, load_dataset
+    from lt_core.data import EMBEDDED, SOURCES, load_dataset
     from lt_core.metrics import shot_groups
 
     if source is not None and not download:
@@ -87,30 +125,32 @@ def data(
     loaded = load_dataset(dataset, root, imbalance_factor=imbalance_factor, download=download, source=place)
     counts = loaded.class_counts
     sizes = {name: int(mask.sum()) for name, mask in shot_groups(counts).items() if name != "all"}
-    typer.echo(f"{dataset}, imbalance factor {imbalance_factor:g}: files verified")
+    verified = "" if dataset in EMBEDDED else ": files verified"
+    typer.echo(f"{dataset}, imbalance factor {imbalance_factor:g}{verified}")
     typer.echo(f"{sum(counts)} training and {len(loaded.test_targets)} test images of {len(counts)} classes")
     typer.echo(f"largest class {max(counts)}, smallest {min(counts)} images")
     typer.echo("classes: " + ", ".join(f"{name} {size}" for name, size in sizes.items()))
-    typer.echo("counts: " + " ".join(str(n) for n in counts))
+    shown = counts if len(counts) <= 100 else [*counts[:50], "…", *counts[-10:]]
+    typer.echo("counts: " + " ".join(str(n) for n in shown))
 
 
 @app.command()
 def train(
     context: typer.Context,
-    out: Annotated[Path, typer.Option(help="Run directory; must not hold a run.")],
+    out: Annotated[Path, folder("Run directory; must not hold a run.")],
     config_file: Annotated[
-        Path | None, typer.Option("--config", help="YAML file or record.json; replaces --loss to --class-order.")
+        Path | None, folder("YAML file or record.json; replaces --loss to --class-order.", "--config")
     ] = None,
-    loss: Annotated[str, typer.Option(help="ce, focal, cb, ldam, la, balanced_softmax, ala or gala.")] = "ce",
+    loss: Annotated[str, typer.Option(help=f"{one_of(LOSS_NAMES)}.")] = "ce",
     loss_option: Annotated[list[str] | None, typer.Option(help="name=value; may be repeated.")] = None,
     drw: Annotated[bool, typer.Option("--drw", help="Deferred re-weighting in the last fifth.")] = False,
-    dataset: Annotated[
-        str, typer.Option(help="cifar100_lt, cifar10_lt, cifar100_lt_tuning or synthetic.")
-    ] = "synthetic",
+    dataset: Annotated[str, typer.Option(help=f"{one_of(DATASETS)}.")] = "digits_lt",
     imbalance_factor: Annotated[float, typer.Option(help="Largest class over smallest.")] = 100,
-    backbone: Annotated[str | None, typer.Option(help="resnet32 or resnet8; default: the recipe's.")] = None,
-    classifier: Annotated[str | None, typer.Option(help="linear or cosine; default: the loss's.")] = None,
-    recipe: Annotated[str, typer.Option(help="plain, strong or short.")] = "plain",
+    backbone: Annotated[str | None, typer.Option(help=f"{one_of(BACKBONES)}; default: the recipe's.")] = None,
+    classifier: Annotated[str | None, typer.Option(help=f"{one_of(CLASSIFIERS)}; default: the loss's.")] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help=f"{one_of(RECIPES)}; default: short for digits_lt, plain for the others.")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Default: the recipe's.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Default: the recipe's.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of initialisation, order and augmentation.")] = 0,
@@ -118,15 +158,23 @@ def train(
     class_order: Annotated[str | None, typer.Option(help="Labels from largest to smallest class: 3,0,1,…")] = None,
     data_root: DataRoot = None,
     device: Device = "auto",
-    compile: Annotated[str, typer.Option(help="auto, on or off: torch.compile for the step.")] = "auto",
+    compile: Annotated[str, typer.Option(help=f"{one_of(COMPILE)}: torch.compile for the step.")] = "auto",
     precision: Precision = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out, or start.")] = False,
     checkpoint_every: Annotated[int, typer.Option(help="Epochs between two checkpoints.")] = 1,
+    test_every: TestEvery = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch the data where it is missing.")] = False,
+    compare: Annotated[
+        list[Path] | None, folder("A finished run on the same data, to print beside; may be repeated.")
+    ] = None,
 ) -> None:
     """Train one configuration; write record.json, history.csv and checkpoints. Runs under torchrun too."""
+    from lt_core import records
+    from lt_core.report.comparison import check_comparable, comparison
     from lt_core.training import RunConfig
     from lt_core.training import train as run
+    from lt_core.training.checkpoint import LAST
+    from lt_core.training.devices import cpu_has_bfloat16, pick_device
     from lt_core.training.distributed import is_first
 
     if config_file is not None:
@@ -150,44 +198,61 @@ def train(
             subset_seed=subset_seed,
             class_order=None if class_order is None else parse_order(class_order),
         )
-    record = run(
-        config,
-        out,
-        data_root,
-        device,
-        progress=sys.stderr.isatty(),
-        download=download,
-        resume=resume,
-        compile=compile,
-        precision=precision,
-        checkpoint_every=checkpoint_every,
-    )
+    others = {str(place): records.load(place) for place in compare or []}
+    check_comparable(config, others)  # before the training, not after it
+    place = pick_device(device)
+    if precision == "auto" and place.type == "cpu" and cpu_has_bfloat16() and is_first():
+        typer.echo("note: this CPU has bfloat16, and the forward pass uses it; --precision float32 is slower", err=True)
+    try:
+        record = run(
+            config,
+            out,
+            data_root,
+            device,
+            progress=True if sys.stderr.isatty() else "lines",
+            download=download,
+            resume=resume,
+            compile=compile,
+            precision=precision,
+            checkpoint_every=checkpoint_every,
+            test_every=test_every,
+        )
+    except KeyboardInterrupt:
+        if not is_first():
+            raise typer.Exit(130) from None
+        same = "the same command" if resume else "the same command with --resume"
+        begun = f"{same} goes on from the last checkpoint in {out}"
+        raise Interrupted(begun if (out / LAST).exists() else "there was no checkpoint yet") from None
     if not is_first():
         return
     final = record["final"]
     best = f"epoch {final['best_on_test']['epoch']} (best on test)"
-    typer.echo(table({f"epoch {final['last']['epoch']} (last)": final["last"], best: final["best_on_test"]}))
+    rows, differences, notes = comparison(record, others)
+    own = {f"epoch {final['last']['epoch']} (last)": final["last"], best: final["best_on_test"]}
+    typer.echo(table(own | rows, differences))
+    for note in notes:
+        typer.echo(f"note: {note}")
     typer.echo(f"record: {out / 'record.json'}")
 
 
 @app.command()
 def grid(
     file: Annotated[Path, typer.Argument(help="YAML file: defaults, and a list of runs.")],
-    out: Annotated[Path, typer.Option(help="Folder of the grid; finished runs in it are skipped.")],
+    out: Annotated[Path, folder("Folder of the grid; finished runs in it are skipped.")],
     jobs: Annotated[int | None, typer.Option(help="Runs at a time; default: the fastest in a short trial.")] = None,
     data_root: DataRoot = None,
     device: Device = "auto",
     precision: Precision = "auto",
+    test_every: TestEvery = None,
 ) -> None:
     """Train a grid of configurations and seeds, several at a time. The same command goes on where it was stopped."""
     from lt_core.training.grid import run_grid
     from lt_core.training.progress import status_table
 
     try:
-        runs = run_grid(file, out, jobs, device, data_root, precision)
+        runs = run_grid(file, out, jobs, device, data_root, precision, test_every or 1)
     except KeyboardInterrupt:
-        typer.echo(f"error: interrupted; {out / 'status.csv'} says how far, and the same command goes on", err=True)
-        raise typer.Exit(130) from None
+        raise Interrupted(f"{out / 'status.csv'} says how far, and the same command goes on") from None
     typer.echo(status_table(runs))
     if any(run.state == "failed" for run in runs):
         raise typer.Exit(1)
@@ -197,18 +262,22 @@ def grid(
 def evaluate(
     run_dir: Annotated[Path, typer.Argument(help="Run directory of `train`.")],
     posthoc: Annotated[str | None, typer.Option(help="adjust or rebalance.")] = None,
-    tau: Annotated[float, typer.Option(help="Strength of the post-hoc adjustment.")] = 1.0,
+    tau: Annotated[float | None, typer.Option(help="Strength of the post-hoc adjustment; default: 1.")] = None,
     data_root: DataRoot = None,
     device: Device = "auto",
 ) -> None:
     """Test a finished run from its checkpoint, plain or after a post-hoc adjustment."""
     from lt_core.training import evaluate as run
 
-    name = "last epoch" if posthoc is None else f"last epoch, {posthoc} (tau {tau:g})"
-    result = run(run_dir, posthoc, tau, data_root, device)
+    name = "last epoch" if posthoc is None else f"last epoch, {posthoc} (tau {1.0 if tau is None else tau:g})"
+    with warnings.catch_warnings(record=True) as notes:
+        warnings.simplefilter("always", UserWarning)
+        result = run(run_dir, posthoc, tau, data_root, device)
     typer.echo(table({name: result}))
     if result["ece"] is not None:
         typer.echo(f"balanced error {result['balanced_error']:.2f}, ECE {result['ece']:.2f} (percent)")
+    for note in notes:
+        typer.echo(f"note: {note.message}")
     if posthoc == "rebalance":
         typer.echo("note: re-balancing uses the predictions of the whole test set at once")
 
@@ -216,7 +285,7 @@ def evaluate(
 @app.command()
 def report(
     results: Annotated[Path, typer.Argument(help="Folder with RECIPE/RUN/record.json, as `grid` leaves it.")],
-    out: Annotated[Path, typer.Option(help="Folder for the files.")] = Path("report"),
+    out: Annotated[Path, folder("Folder for the files.")] = Path("report"),
 ) -> None:
     """Write every table (Markdown, LaTeX, CSV) and figure (PNG) of the experiments that the records allow."""
     from lt_core.report import write_report
@@ -228,14 +297,25 @@ def report(
 @app.command()
 def collect(
     runs: Annotated[Path, typer.Argument(help="What `grid` wrote: RECIPE/RUN/record.json.")],
-    into: Annotated[Path, typer.Option(help="Folder for the records, such as book/results/study.")],
+    into: Annotated[Path, folder("Folder for the records, such as book/results/study.")],
     arrays: Annotated[list[str] | None, typer.Option(help="RECIPE/RUN whose probabilities are kept too.")] = None,
 ) -> None:
-    """Copy the finished runs' records, without checkpoints and histories, to where they are kept."""
-    from lt_core.records import collect as run
+    """Copy the finished runs' records, without checkpoints and histories, to where they are kept.
 
-    for line in run(runs, into, arrays or []):
+    Inside the book, the page that lists all records is written anew. A record that cannot be kept is named and left.
+    """
+    from lt_core.records import collect as run
+    from lt_core.report import write_reproducibility
+
+    copied, left = run(runs, into, arrays or [])
+    for line in copied:
         typer.echo(line)
+    if (page := write_reproducibility(into)) is not None:
+        typer.echo(str(page))
+    for line in left:
+        typer.echo(f"left out: {line}", err=True)
+    if left:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -250,7 +330,7 @@ def bench(
         ),
     ] = None,
     dataset: Annotated[str | None, typer.Option(help="Data of the divergence part; default: the example data.")] = None,
-    out: Annotated[Path | None, typer.Option(help="JSON file for the figures.")] = None,
+    out: Annotated[Path | None, folder("JSON file for the figures.")] = None,
 ) -> None:
     """Measure augmentation, training step and losses against the usual loop, side by side, and the device's floor."""
     import json
@@ -274,20 +354,28 @@ def bench(
 def main() -> None:
     """Run the command line; an expected error is one line on stderr and a non-zero exit."""
     from lt_core.data import DataError
+    from lt_core.files import explain
     from lt_core.records import RecordError
     from lt_core.training import CheckpointError, TrainingError
 
     try:
         code = app(standalone_mode=False, prog_name="python -m lt_core")
-    except (ValueError, TypeError, OSError, DataError, RecordError, CheckpointError, TrainingError) as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(1)
-    except (KeyboardInterrupt, typer.Abort):
-        typer.echo("error: interrupted", err=True)
-        sys.exit(130)
+    except OSError as error:
+        fail(f"{error.filename}: {explain(error)}" if error.filename else explain(error))
+    except (ValueError, TypeError, DataError, RecordError, CheckpointError, TrainingError) as error:
+        fail(str(error))
+    except (Interrupted, KeyboardInterrupt, typer.Abort) as error:
+        fail(f"interrupted; {error}" if str(error) else "interrupted", 130)
     except Exception as error:
         if not hasattr(error, "format_message"):
             raise
-        typer.echo(f"error: {error.format_message()}", err=True)  # a wrong option or a missing argument
-        sys.exit(2)
+        fail(error.format_message(), 2)  # a wrong option or a missing argument
+    if code == 130:  # Ctrl-C, where Typer has made an exit status of it
+        fail("interrupted", 130)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def fail(message: str, code: int = 1) -> NoReturn:
+    """Print the error in a line and end."""
+    typer.echo(f"error: {message}", err=True)
+    sys.exit(code)

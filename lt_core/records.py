@@ -1,13 +1,16 @@
 """Run records: what a run was, where it ran and what came out, in one small JSON file.
 
-A record is the only source of a measured number in the book. Its layout is versioned (`SCHEMA`); reading a record of
-another version is an error.
+A record is the only source of a measured number in the book. Its layout is versioned (`SCHEMA`). In memory a record's
+``epochs`` is a list of rows; the file has it by column, which takes half the room. Files of schema 1, which have rows,
+are read too; any other version is an error.
 """
 
 from __future__ import annotations
 
+import functools
 import io
 import json
+import math
 import os
 import platform
 import subprocess
@@ -16,13 +19,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lt_core import layout
+from lt_core.layout import GROUPS
+
 if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor
 
-SCHEMA = 1
-MAX_BYTES = 16 * 1024
-GROUPS = ("many", "medium", "few")
+SCHEMA = 2
+READABLE = (1, 2)
+MAX_BYTES = 24 * 1024
 KEYS = ("schema", "config", "environment", "epochs", "final", "posthoc", "adjustment")
 
 
@@ -40,15 +46,18 @@ def write_atomically(path: Path, content: str | bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from None  # the error of a write names no file
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
 
 
 def _rounded(value: Any, digits: int = 4) -> Any:
-    """Floats to four decimals (six significant digits below 0.01), NaN to null, containers element by element."""
+    """Floats to four decimals (six significant digits below 0.01), NaN and infinity to null, containers likewise."""
     if isinstance(value, float):
-        if value != value:
+        if not math.isfinite(value):
             return None
         return round(value, digits) if abs(value) >= 0.01 else float(f"{value:.6g}")
     if isinstance(value, Mapping):
@@ -59,13 +68,15 @@ def _rounded(value: Any, digits: int = 4) -> Any:
 
 
 def dumps(record: Mapping[str, Any]) -> str:
-    """The record as JSON text: one line a key, and one line an element of a list of objects.
+    """The record as JSON text: one line a key, and one line an element of a list of objects; epochs by column.
 
     Results are rounded; the configuration is not, so that a run can be repeated from its record.
     """
     lines = []
     for key, value in record.items():
         value = value if key == "config" else _rounded(value)
+        if key == "epochs":
+            value = {column: [row[column] for row in value] for column in value[0]}
         if isinstance(value, list) and value and isinstance(value[0], dict):
             rows = ",\n  ".join(json.dumps(row, separators=(",", ":"), allow_nan=False) for row in value)
             lines.append(f'"{key}": [\n  {rows}]')
@@ -74,19 +85,31 @@ def dumps(record: Mapping[str, Any]) -> str:
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
+def check_size(text: str) -> None:
+    """Raise `RecordError` where the text of a record is larger than 24 KB."""
+    if len(text.encode()) > MAX_BYTES:
+        raise RecordError(f"the record has {len(text.encode())} bytes; at most {MAX_BYTES} are allowed")
+
+
 def save(record: Mapping[str, Any], path: str | Path) -> None:
     """Write a record to ``path`` atomically.
 
     Raises:
-        RecordError: a key is missing, or the text is larger than 16 KB.
+        RecordError: a key is missing, or the text is larger than 24 KB. The numbers are not lost: such a record is
+            written beside ``path``, under the name that the error gives.
     """
+    path = Path(path)
     missing = [key for key in KEYS if key not in record]
     if missing:
         raise RecordError(f"the record lacks {', '.join(missing)}")
     text = dumps(record)
-    if len(text.encode()) > MAX_BYTES:
-        raise RecordError(f"the record has {len(text.encode())} bytes; at most {MAX_BYTES} are allowed")
-    write_atomically(Path(path), text)
+    try:
+        check_size(text)
+    except RecordError as error:
+        beside = path.with_name(f"{path.stem}.too_large{path.suffix}")
+        write_atomically(beside, text)
+        raise RecordError(f"{error}; it was written to {beside}") from None
+    write_atomically(path, text)
 
 
 PROBABILITIES, PUSHES = "probabilities.npz", "pushes.npz"
@@ -110,7 +133,7 @@ def load_probabilities(folder: str | Path) -> Tensor:
     """
     import torch
 
-    steps = torch.from_numpy(_load_arrays(Path(folder) / PROBABILITIES)["steps"])
+    steps = torch.from_numpy(_load_arrays(Path(folder) / PROBABILITIES, "steps")["steps"])
     return (-LOG_STEP * steps.double()).softmax(1)
 
 
@@ -127,7 +150,7 @@ def load_pushes(folder: str | Path) -> dict[str, Tensor]:
     """
     import torch
 
-    arrays = _load_arrays(Path(folder) / PUSHES)
+    arrays = _load_arrays(Path(folder) / PUSHES, "first", "last")
     return {name: torch.from_numpy(arrays[name]).double() for name in ("first", "last")}
 
 
@@ -139,12 +162,14 @@ def _save_arrays(path: Path, **arrays: Any) -> None:
     write_atomically(path, buffer.getvalue())
 
 
-def _load_arrays(path: Path) -> Any:
+def _load_arrays(path: Path, *names: str) -> dict[str, Any]:
     import numpy
 
     try:
         with numpy.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+            return {name: file[name] for name in names}
+    except KeyError as error:
+        raise RecordError(f"{path} lacks {error}") from None
     except FileNotFoundError:
         raise RecordError(f"there is no file {path}") from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
@@ -155,7 +180,8 @@ def load(path: str | Path) -> dict[str, Any]:
     """Read one record; ``path`` is the file or the run directory that holds it.
 
     Raises:
-        RecordError: no such file, not JSON, or another schema version.
+        RecordError: no such file, not JSON, another schema version, or a key that `lt_core.layout` wants is missing or
+            wrong; the message has file and key.
     """
     path = Path(path)
     path = path / "record.json" if path.is_dir() else path
@@ -165,11 +191,12 @@ def load(path: str | Path) -> dict[str, Any]:
         raise RecordError(f"there is no record at {path}") from None
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise RecordError(f"{path} is not a readable record: {error}") from None
-    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
-        raise RecordError(f"{path} is not a run record of schema {SCHEMA}")
-    missing = [key for key in KEYS if key not in record]
-    if missing:
-        raise RecordError(f"{path} lacks {', '.join(missing)}")
+    if not isinstance(record, dict) or record.get("schema") not in READABLE:
+        raise RecordError(f"{path} is not a run record of schema {' or '.join(map(str, READABLE))}")
+    if fault := layout.fault(record):
+        raise RecordError(f"{path}: {fault}")
+    if isinstance(columns := record["epochs"], dict):
+        record["epochs"] = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     return record
 
 
@@ -198,7 +225,7 @@ def load_all(folder: str | Path) -> list[dict[str, Any]]:
     return [load(path) for path in paths]
 
 
-def collect(runs: str | Path, into: str | Path, arrays: Sequence[str] = ()) -> list[str]:
+def collect(runs: str | Path, into: str | Path, arrays: Sequence[str] = ()) -> tuple[list[str], list[str]]:
     """Copy finished runs' records to where they are kept, with the arrays of the runs that are named.
 
     Args:
@@ -207,10 +234,11 @@ def collect(runs: str | Path, into: str | Path, arrays: Sequence[str] = ()) -> l
         arrays: ``RECIPE/RUN`` of the runs whose ``probabilities.npz`` and ``pushes.npz`` are copied too.
 
     Returns:
-        A line for each copied file that is new or has changed.
+        The copied files that are new or have changed, and a line for each record that was left where it is: one that
+        cannot be read, that was made from uncommitted code, or whose arrays are missing.
 
     Raises:
-        RecordError: there is no record, one cannot be read, was made from uncommitted code, or lacks its arrays.
+        RecordError: there is no record at all, or ``arrays`` names a run that is not finished.
     """
     source, target = Path(runs), Path(into)
     found = {str(path.parent.relative_to(source)): path for path in sorted(source.glob("*/*/record.json"))}
@@ -219,19 +247,36 @@ def collect(runs: str | Path, into: str | Path, arrays: Sequence[str] = ()) -> l
     for name in arrays:
         if name not in found:
             raise RecordError(f"{name} is not a finished run in {source}")
-    lines = []
+    copied, left = [], []
     for name, path in found.items():
-        commit = load(path)["environment"].get("commit")
-        if commit is None or commit.endswith("-dirty"):
-            raise RecordError(f"{path} names the commit {commit!r}; a record that is kept needs one without changes")
-        for file in (path.name, *((PROBABILITIES, PUSHES) if name in arrays else ())):
-            if not (path.parent / file).exists():
-                raise RecordError(f"there is no file {path.parent / file}")
-            content, place = (path.parent / file).read_bytes(), target / name / file
+        files = (path.name, *((PROBABILITIES, PUSHES) if name in arrays else ()))
+        try:
+            check_commits(load(path), path)
+            contents = {file: _read_bytes(path.parent / file) for file in files}
+        except RecordError as error:
+            left.append(str(error))
+            continue
+        for file, content in contents.items():
+            place = target / name / file
             if not place.exists() or place.read_bytes() != content:
                 write_atomically(place, content)
-                lines.append(str(place))
-    return lines
+                copied.append(str(place))
+    return copied, left
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise RecordError(f"there is no file {path}") from None
+
+
+def check_commits(record: Mapping[str, Any], path: Path) -> None:
+    """Raise `RecordError` unless every part of the run was trained by committed code."""
+    environment = record["environment"]
+    for commit in environment.get("commits", [environment.get("commit")]):
+        if commit is None or commit.endswith("-dirty"):
+            raise RecordError(f"{path} names the commit {commit!r}; a record that is kept needs one without changes")
 
 
 LABELS = {
@@ -251,7 +296,7 @@ def label(record: Mapping[str, Any]) -> str:
     from lt_core.losses import COSINE_LOSSES
     from lt_core.training.recipes import RunConfig
 
-    config = RunConfig.from_dict(record["config"])
+    config = RunConfig.from_stored(record["config"])
     name = LABELS[config.loss]
     if config.drw:
         name += "-DRW"
@@ -301,8 +346,11 @@ def accuracy_table(records: Sequence[Mapping[str, Any]], which: str = "last") ->
     return table
 
 
-def environment(device_name: str) -> dict[str, Any]:
-    """Versions, device and commit of the running process."""
+def environment(device_name: str, commits: Sequence[str | None]) -> dict[str, Any]:
+    """Versions and device of the running process, and the commits of the processes that a run took, in their order.
+
+    ``commit`` is the first of them; ``commits`` is there where they differ.
+    """
     import numpy
     import torch
     import torchvision
@@ -311,7 +359,8 @@ def environment(device_name: str) -> dict[str, Any]:
 
     return {
         "lt_core": lt_core.__version__,
-        "commit": git_commit(),
+        "commit": commits[0],
+        **({"commits": list(commits)} if len(commits) > 1 else {}),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "torchvision": torchvision.__version__,
@@ -321,8 +370,12 @@ def environment(device_name: str) -> dict[str, Any]:
     }
 
 
+@functools.cache
 def git_commit() -> str | None:
-    """The commit of the code that runs, with ``-dirty`` where `lt_core` was changed since; None outside a checkout."""
+    """The commit of the code that runs, with ``-dirty`` where `lt_core` was changed since; None outside a checkout.
+
+    It is read once, by a training run when it begins: what a checkout holds later is not the code that runs.
+    """
     folder = Path(__file__).parent
     try:
         commit = subprocess.run(

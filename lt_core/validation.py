@@ -59,6 +59,11 @@ def upcast(scores: Tensor) -> Tensor:
     return scores.float() if scores.dtype in HALF else scores
 
 
+def has_float64(device: torch.device) -> bool:
+    """Whether tensors on ``device`` may be float64: not on Apple's GPUs."""
+    return device.type != "mps"
+
+
 def short(value: object, limit: int = 120) -> str:
     """``repr(value)``, cut in the middle where it is long: a message about 8,142 classes stays a line."""
     text = repr(value)

@@ -16,6 +16,12 @@ settings.register_profile("no_deadline", deadline=None)  # a busy machine is not
 settings.load_profile("no_deadline")
 
 
+@pytest.fixture(autouse=True)
+def _same_precision_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests train in float32 also on a CPU that has bfloat16, unless they name a precision."""
+    monkeypatch.setattr("lt_core.training.devices.cpu_has_bfloat16", lambda: False)
+
+
 @pytest.fixture(scope="session")
 def cifar_root() -> Path:
     """The folder of the official CIFAR-100 files. Without LT_DATA_ROOT the test is skipped; a broken one fails it."""

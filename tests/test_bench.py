@@ -255,15 +255,15 @@ def test_divergence_part_says_what_a_run_ends_at(short_runs: None) -> None:
 def test_a_run_that_diverges_fails_the_command_after_the_table(
     short_runs: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    build = engine.build
+    build = engine.build_run_loss
 
     def broken(config: Any, data: Any) -> Any:
-        model, loss = build(config, data)
+        loss = build(config, data)
         if config.loss == "gala":
             loss.theta[0] = math.inf
-        return model, loss
+        return loss
 
-    monkeypatch.setattr(engine, "build", broken)
+    monkeypatch.setattr(engine, "build_run_loss", broken)
     out = tmp_path / "bench.json"
     done = CliRunner().invoke(app, ["bench", "--device", "cpu", "--only", "divergence", "--out", str(out)])
     assert done.exit_code != 0

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from lt_core import records
-from lt_core.cli import parse_options
+from lt_core import cli, records
+from lt_core.cli import main, parse_options, parse_order
+from lt_core.data import DATASETS
+from lt_core.losses import LOSS_NAMES
+from lt_core.models import BACKBONES
+from lt_core.training import RECIPES
 
 
 def lt(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -20,7 +28,7 @@ def lt(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-SMALL = ("--recipe", "short", "--epochs", "1", "--device", "cpu")
+SMALL = ("--dataset", "synthetic", "--recipe", "short", "--epochs", "1", "--device", "cpu")
 
 
 def test_train_then_evaluate(tmp_path: Path) -> None:
@@ -44,6 +52,40 @@ def test_data_shows_the_counts_of_the_synthetic_set() -> None:
     assert "12 classes" in done.stdout
 
 
+def test_data_shows_the_digits_and_claims_no_files() -> None:
+    done = lt("data", "--dataset", "digits_lt")
+    assert done.returncode == 0, done.stderr
+    assert "304 training and 500 test images of 10 classes" in done.stdout
+    assert "counts: 124 74 44 26 16 9 5 3 2 1" in done.stdout
+    assert "verified" not in done.stdout
+
+
+def test_thousands_of_classes_fit_on_a_screen(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    counts = [1000, *[5] * 8140, 2]
+    many = SimpleNamespace(class_counts=counts, test_targets=range(8142))
+    monkeypatch.setattr("lt_core.data.load_dataset", lambda *arguments, **options: many)
+    monkeypatch.setattr(sys, "argv", ["lt_core", "data"])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 0
+    printed = capsys.readouterr().out
+    assert "41702 training and 8142 test images of 8142 classes" in printed
+    assert len(printed) < 1000
+    assert printed.rstrip().endswith("5 2")
+
+
+def test_a_wrong_class_order_is_not_repeated_whole() -> None:
+    with pytest.raises(ValueError, match="--class-order has 'x'; allowed are labels separated by commas"):
+        parse_order(",".join(map(str, range(8142))) + ",x")
+    assert parse_order("2,0,1") == (2, 0, 1)
+
+
+def test_data_takes_the_root_by_either_name() -> None:
+    for option in ("--root", "--data-root"):
+        done = lt("data", option, "/nowhere")
+        assert "the data root /nowhere does not exist" in done.stderr
+
+
 @pytest.mark.realdata
 def test_data_verifies_cifar(cifar_root: Path) -> None:
     done = lt("data", "--root", str(cifar_root))
@@ -62,9 +104,18 @@ def test_data_verifies_cifar(cifar_root: Path) -> None:
         (("train", "--out", "x", "--loss", "ce", "--loss-option", "gamma=1"), "gamma"),
         (("train", "--out", "x", "--loss", "gala", "--loss-option", "eps=-1", *SMALL), "eps is -1"),
         (("train", "--out", "x", "--class-order", "0,b"), "labels separated by commas"),
-        (("train", "--out", "x", "--dataset", "cifar100_lt", *SMALL), "no data root is given"),
-        (("train", "--out", "x", "--dataset", "cifar100_lt", "--data-root", "/nowhere", *SMALL), "/nowhere"),
+        (("train", "--out", "x", *SMALL, "--dataset", "cifar100_lt"), "no data root is given"),
+        (("train", "--out", "x", *SMALL, "--dataset", "cifar100_lt", "--data-root", "/nowhere"), "/nowhere"),
         (("train", "--out", "/proc/run", *SMALL), "/proc"),
+        (("train", "--out", "", *SMALL), "a path is empty"),
+        (("train", "--out", "x", "--data-root", " ", *SMALL), "a path is empty"),
+        (("grid", "x.yaml", "--out", ""), "a path is empty"),
+        (("collect", ".", "--into", ""), "a path is empty"),
+        (("train", "--out", "x", "--loss-option", "tau=1", "--loss-option", "tau=2"), "names 'tau' twice"),
+        (("train", "--out", "x", "--loss-option", "reduction=sum", *SMALL), "reduction"),
+        (("train", "--out", "x", "--drw", "--loss-option", "weight=[1, 2]", *SMALL), "weight"),
+        (("train", "--out", "x", "--test-every", "3", *SMALL), "test_every is 3; allowed are 1, 2, 5, 10"),
+        (("evaluate", "/nowhere", "--tau", "2"), "tau is 2.0 without a post-hoc method"),
         (("evaluate", "/nowhere"), "there is no checkpoint at /nowhere"),
         (("evaluate", "/nowhere", "--posthoc", "magic"), "posthoc is 'magic'"),
         (("data", "--root", "/nowhere"), "does not exist"),
@@ -86,6 +137,101 @@ def test_errors_are_one_line_and_a_status(arguments: tuple[str, ...], message: s
     assert message in lines[0]
 
 
+def test_without_a_terminal_a_run_speaks_line_by_line(tmp_path: Path) -> None:
+    """At most a line a minute, and the last epoch's: never a progress bar in a log."""
+    done = lt("train", *SMALL[:-4], "--epochs", "2", "--device", "cpu", "--out", str(tmp_path / "run"))
+    assert done.returncode == 0, done.stderr
+    (line,) = done.stderr.splitlines()
+    record = records.load(tmp_path / "run")
+    loss, top1 = record["epochs"][-1]["train_loss"], record["final"]["last"]["top1"]
+    assert line == f"epoch 2/2: loss {loss:.3f}, top-1 {top1:.1f}"
+
+
+def interrupt(*arguments: str, out: Path) -> tuple[int, str]:
+    """Ctrl-C for a training as soon as it has written a checkpoint; its exit status and what it said last."""
+    command = [sys.executable, "-m", "lt_core", "train", *arguments, "--out", str(out)]
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+    )
+    checkpoint, began, deadline = out / "last.pt", time.time(), time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < deadline:
+        if checkpoint.exists() and checkpoint.stat().st_mtime > began:
+            break
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    try:
+        _, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    return process.returncode, said.splitlines()[-1]
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
+    out, long = tmp_path / "run", (*SMALL[:-4], "--epochs", "500", "--device", "cpu")
+    code, line = interrupt(*long, out=out)
+    assert code == 130
+    assert line == f"error: interrupted; the same command with --resume goes on from the last checkpoint in {out}"
+    code, line = interrupt(*long, "--resume", out=out)
+    assert (code, line) == (130, f"error: interrupted; the same command goes on from the last checkpoint in {out}")
+
+
+def test_ctrl_c_in_another_command_is_not_silent(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    def stop(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lt_core.training.evaluate", stop)
+    monkeypatch.setattr(sys, "argv", ["lt_core", "evaluate", "run"])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 130
+    assert capsys.readouterr().err.strip() == "error: interrupted"
+
+
+def test_a_second_adjustment_gets_a_note(tmp_path: Path) -> None:
+    out = str(tmp_path / "run")
+    assert lt("train", *SMALL, "--loss", "balanced_softmax", "--out", out).returncode == 0
+    adjusted = lt("evaluate", out, "--posthoc", "adjust")
+    assert adjusted.returncode == 0, adjusted.stderr
+    assert "note: the loss 'balanced_softmax' corrects for the class counts already" in adjusted.stdout
+    assert "note: the loss" not in lt("evaluate", out).stdout
+
+
+def test_two_trainings_in_one_directory(tmp_path: Path) -> None:
+    """The second one ends with one line; the first one's run is whole."""
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "lt_core", "train", *SMALL[:-4], "--epochs", "8", "--out", str(out)]
+    first = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (out / "last.pt").exists() and first.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    second = lt(*command[3:], "--resume")
+    assert second.returncode == 1
+    assert second.stderr.splitlines() == [f"error: another training is at work in {out}"]
+    assert first.wait(120) == 0
+    assert len(records.load(out)["epochs"]) == 8
+
+
+def test_help_names_what_the_registries_have() -> None:
+    shown = " ".join(lt("train", "--help", COLUMNS="200", TERM="dumb").stdout.split())
+    for names in (LOSS_NAMES, DATASETS, tuple(BACKBONES), tuple(RECIPES)):
+        assert cli.one_of(names) in shown.replace("│ │ ", "")
+
+
+def test_a_full_disk_is_said_in_those_words(monkeypatch: pytest.MonkeyPatch, capsys: Any, tmp_path: Path) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device", str(tmp_path / "x"))
+
+    monkeypatch.setattr("lt_core.training.train", full)
+    monkeypatch.setattr(sys, "argv", ["lt_core", "train", "--out", str(tmp_path / "run")])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert capsys.readouterr().err.strip() == f"error: {tmp_path / 'x'}: the disk is full"
+
+
 def test_options_become_values() -> None:
     assert parse_options(["a=1", "b=0.5", "c=false", "d=null", "e=log2", "f=1e-3"]) == {
         "a": 1, "b": 0.5, "c": False, "d": None, "e": "log2", "f": 1e-3,
@@ -95,7 +241,8 @@ def test_options_become_values() -> None:
 def test_importing_the_package_is_light() -> None:
     code = (
         "import sys, lt_core; lt_core.losses, lt_core.posthoc, lt_core.metrics, lt_core.models, lt_core.data, "
-        "lt_core.training; heavy = {'matplotlib', 'torchvision', 'torchmetrics', 'typer', 'anywidget', 'pandas'}; "
+        "lt_core.training, lt_core.data.augment; "
+        "heavy = {'matplotlib', 'torchvision', 'torchmetrics', 'typer', 'anywidget', 'pandas'}; "
         "print(sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)

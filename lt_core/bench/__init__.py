@@ -31,15 +31,15 @@ from lt_core.data.augment import Normalize, augment
 from lt_core.data.longtail import class_counts
 from lt_core.losses import COSINE_LOSSES, LOSS_NAMES, build_loss
 from lt_core.training import TrainingError
-from lt_core.training.engine import Trainer, device_name, pick_device
+from lt_core.training.devices import device_name, pick_compile, pick_device, pick_precision
+from lt_core.training.engine import Trainer
 from lt_core.training.recipes import RECIPES, RunConfig
-from lt_core.training.step import pick_compile, pick_precision
 from lt_core.validation import check_choice, check_number, trusted_values
 
 MIN_ROUNDS = 3
 SAMPLE = 0.03  # seconds that one timed sample lasts at least: a short call is repeated within it
 RECIPE = RECIPES["strong"]
-EXAMPLE = "synthetic"  # data set of the divergence part
+EXAMPLE = "digits_lt"  # data set of the divergence part
 SEEDS, EPOCHS = 5, 30  # of the divergence part
 STEPS = sum(class_counts(100, 500, 100)) // RECIPE.batch_size  # of an epoch of CIFAR100-LT at imbalance factor 100
 Arms = Mapping[str, Callable[[], object]]
@@ -117,7 +117,8 @@ def measure(
 def report(tables: Sequence[Table], device: str) -> dict[str, Any]:
     """The figures as plain data, with what they were measured on (and how busy that was, where the system tells)."""
     load = os.getloadavg() if hasattr(os, "getloadavg") else None
-    environment = {**records.environment(device_name(pick_device(device))), "cores": os.cpu_count(), "load": load}
+    versions = records.environment(device_name(pick_device(device)), [records.git_commit()])
+    environment = {**versions, "cores": os.cpu_count(), "load": load}
     return {"environment": environment, "tables": [asdict(table) for table in tables]}
 
 
@@ -179,13 +180,15 @@ def make_engine(
     data: LongTailedData, batch_size: int, sizes: Sizes, device: torch.device, compiled: bool, loss: str = "ce"
 ) -> Trainer:
     """Our engine on ``data``, ready for `train_epoch` or for single steps."""
-    config = RunConfig(loss=loss, recipe=RECIPE.name, backbone=sizes.backbone, batch_size=batch_size)
+    config = RunConfig(
+        dataset="cifar100_lt", loss=loss, recipe=RECIPE.name, backbone=sizes.backbone, batch_size=batch_size
+    )
     return Trainer(config, data, device, compiled)
 
 
 def compiles(device: torch.device) -> bool:
     """Whether the engine compiles a full run of recipe ``strong`` here."""
-    return pick_compile("auto", device, RECIPE.epochs * STEPS)
+    return pick_compile("auto", device, RECIPE.epochs * STEPS, pick_precision(device))
 
 
 def augment_part(device: torch.device, seconds: float, sizes: Sizes) -> Iterator[Table]:

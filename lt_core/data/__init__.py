@@ -1,26 +1,31 @@
-"""Long-tailed data: class profiles, the canonical CIFAR subsets, and a synthetic set without download."""
+"""Long-tailed data: class profiles, the canonical CIFAR subsets, and two small sets without download."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 
+from lt_core.data import augment as augment
 from lt_core.data.cifar import check_files, cifar10_lt, cifar100_lt, cifar100_lt_tuning, data_root
+from lt_core.data.digits import digits_lt
 from lt_core.data.longtail import DataError, LongTailedData, class_counts, counts_in_order, longtail_indices
 from lt_core.data.names import CIFAR100_CLASSES, CIFAR100_SUPERCLASSES
 from lt_core.data.sources import SOURCES
 from lt_core.data.synthetic import synthetic
 from lt_core.validation import check_choice
 
-DATASETS = ("cifar100_lt", "cifar10_lt", "cifar100_lt_tuning", "synthetic")
+DATASETS = ("cifar100_lt", "cifar10_lt", "cifar100_lt_tuning", "digits_lt", "synthetic")
+EMBEDDED = ("digits_lt", "synthetic")  # without files of their own
 
 __all__ = [
     "CIFAR100_CLASSES",
     "CIFAR100_SUPERCLASSES",
     "DATASETS",
+    "EMBEDDED",
     "SOURCES",
     "DataError",
     "LongTailedData",
+    "augment",
     "check_files",
     "cifar10_lt",
     "cifar100_lt",
@@ -28,6 +33,7 @@ __all__ = [
     "class_counts",
     "counts_in_order",
     "data_root",
+    "digits_lt",
     "load_dataset",
     "longtail_indices",
     "synthetic",
@@ -46,15 +52,15 @@ def load_dataset(
     """A long-tailed data set by its name.
 
     Args:
-        name: ``"cifar100_lt"``, ``"cifar10_lt"``, ``"cifar100_lt_tuning"`` or ``"synthetic"``.
-        root: the data root, or None for ``LT_DATA_ROOT``; ``"synthetic"`` has no files and needs none.
+        name: one of `DATASETS`.
+        root: the data root, or None for ``LT_DATA_ROOT``; ``"digits_lt"`` and ``"synthetic"`` need none.
         imbalance_factor: at least 1.
         seed: seed of the subset, in [0, 2**32).
         class_order: a permutation of the labels, or None; place c of the profile belongs to the class
             ``class_order[c]``.
         download: fetch missing or altered files.
         source: where ``download`` fetches them: ``"toronto"``, the official host, or ``"huggingface"`` (CIFAR-100
-            only); ``"synthetic"`` has nothing to fetch.
+            only); ``"digits_lt"`` and ``"synthetic"`` have nothing to fetch.
 
     Returns:
         The data.
@@ -71,5 +77,7 @@ def load_dataset(
     check_choice("source", source, SOURCES)
     if name == "synthetic":
         return synthetic(imbalance_factor=imbalance_factor, seed=seed, class_order=class_order)
+    if name == "digits_lt":
+        return digits_lt(imbalance_factor, seed, class_order)
     loaders = {"cifar100_lt": cifar100_lt, "cifar10_lt": cifar10_lt, "cifar100_lt_tuning": cifar100_lt_tuning}
     return loaders[name](root, imbalance_factor, seed, class_order, download, source)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import pickle
+import shlex
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -131,13 +133,18 @@ def cifar10_lt(
 
 def data_root(root: str | os.PathLike[str] | None = None) -> Path:
     """The folder of the data: ``root``, else the environment variable ``LT_DATA_ROOT``, else a DataError."""
-    chosen = root if root is not None else os.environ.get(ROOT_VARIABLE)
+    chosen = root if root is not None else os.environ.get(ROOT_VARIABLE, "")
+    if not isinstance(chosen, (str, os.PathLike)):
+        raise TypeError(f"root is {chosen!r} of type {type(chosen).__name__}; the path of a folder is needed")
     if not chosen:
         raise DataError(
             "no data root is given; pass root= (--data-root on the command line) or set the environment"
             f" variable {ROOT_VARIABLE}"
         )
-    return Path(chosen).expanduser()
+    try:
+        return Path(chosen).expanduser()
+    except RuntimeError as error:
+        raise DataError(f"the data root {chosen} cannot be used ({error}); write the folder without ~") from error
 
 
 def check_files(root: str | os.PathLike[str] | None = None, dataset: str = "cifar100_lt") -> list[Path]:
@@ -154,32 +161,100 @@ def check_files(root: str | os.PathLike[str] | None = None, dataset: str = "cifa
         ValueError: ``dataset`` is unknown.
         DataError: the first file that is missing, unreadable or altered, with both sums.
     """
-    source = _torchvision(dataset)
+    official = _torchvision(dataset)
     folder = data_root(root)
-    fix = "download=True (--download on the command line) fetches the official files"
+    fix = f"download=True ({_command(dataset, folder)}) fetches the official files"
+    _check_level(dataset, folder)
     if _is_imported(dataset, folder):
         return [folder / sources.HUGGINGFACE_FOLDER / f"{split}.npz" for split in sources.read_huggingface(folder)]
-    if not folder.exists():
-        raise DataError(f"the data root {folder} does not exist; {fix}, or name the folder of {source.base_folder}")
-    if not folder.is_dir():
-        raise DataError(f"the data root {folder} is a file; name the folder of {source.base_folder}")
-    expected = [*source.train_list, *source.test_list, [source.meta["filename"], source.meta["md5"]]]
+    if not _kind(folder):
+        raise DataError(
+            f"the data root {folder} does not exist; {fix}, or name the folder that holds"
+            f" {official.base_folder}"
+        )
+    if not _kind(folder / official.base_folder):
+        below = [path for base in _base_folders(dataset) for path in sorted(folder.glob(f"*/{base}"))]
+        if below:
+            raise DataError(
+                f"there is no {below[0].name} in the data root {folder}, but in {below[0].parent}; give that one"
+            )
+        if _kind(archive := folder / official.filename):
+            raise DataError(
+                f"the archive {archive} is not unpacked; download=True ({_command(dataset, folder)}) does that, and"
+                " fetches it again only if it is altered"
+            )
     paths = []
-    for name, md5 in expected:
-        path = folder / source.base_folder / name
-        if not path.is_file():
+    for name, md5 in _official_files(official):
+        path = folder / official.base_folder / name
+        if _kind(path) != "file":
             raise DataError(f"the file {path} is missing; {fix}")
         try:
-            found = sources.md5_of(path)
+            found_md5 = sources.md5_of(path)
         except OSError as error:
             raise DataError(f"the file {path} cannot be read ({error}); check its permissions") from error
-        if found != md5:
+        if found_md5 != md5:
             raise DataError(
-                f"the file {path} ({path.stat().st_size} bytes) is truncated or altered: its MD5 is {found},"
+                f"the file {path} ({path.stat().st_size} bytes) is truncated or altered: its MD5 is {found_md5},"
                 f" the official one {md5}; {fix}"
             )
         paths.append(path)
     return paths
+
+
+def _check_level(name: str, folder: Path) -> None:
+    """Raise for a root that is a file, or the folder of the files itself and not the one that holds it."""
+    official = _torchvision(name)
+    if _kind(folder) == "file":
+        place = folder.resolve().parent
+        if folder.name == official.filename:
+            text = f"the archive; give its folder {place}, where download=True ({_command(name, place)}) unpacks it"
+        elif place.name in _base_folders(name):
+            text = f"one of the data's files; give the folder above theirs, {place.parent}"
+        else:
+            text = f"a file; name the folder that holds {official.base_folder}"
+        raise DataError(f"the data root {folder} is {text}")
+    layouts = ([file for file, _ in _official_files(official)], [f"{split}.npz" for split in sources.CHECKSUMS])
+    for base, files in zip(_base_folders(name), layouts, strict=False):  # CIFAR-10 has the first one only
+        inside = [file for file in files if _kind(folder / file) == "file"]
+        if inside and folder.resolve().name == base:
+            above = folder.resolve().parent
+            raise DataError(f"the data root {folder} is the folder of the files; give the one above it, {above}")
+        if inside == files:
+            raise DataError(
+                f"the data root {folder} holds the files of {base} themselves; rename it to {base} and give the folder"
+                " above it"
+            )
+
+
+def _kind(path: Path) -> str:
+    """``"file"``, ``"folder"``, or ``""`` where there is nothing; a DataError where that cannot be found out."""
+    try:
+        mode = os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    except PermissionError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}); check the permissions of {path.parent}") from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}); name another data root") from error
+    return "folder" if stat.S_ISDIR(mode) else "file"
+
+
+def _base_folders(name: str) -> list[str]:
+    """The folders that a data root may hold the data in, the official one first."""
+    official = str(_torchvision(name).base_folder)
+    return [official, sources.HUGGINGFACE_FOLDER] if name == "cifar100_lt" else [official]
+
+
+def _official_files(official: Any) -> list[tuple[str, str]]:
+    """Name and MD5 of every official file."""
+    meta = (official.meta["filename"], official.meta["md5"])
+    return [*((name, md5) for name, md5 in (*official.train_list, *official.test_list)), meta]
+
+
+def _command(name: str, folder: Path) -> str:
+    """The command that fetches the data: not every command has ``--download``, this one has."""
+    dataset = "" if name == "cifar100_lt" else f" --dataset {name}"
+    return f"{sources.COMMAND} --root {shlex.quote(str(folder))}{dataset}"
 
 
 def _load(
@@ -254,11 +329,14 @@ def _open_imported(name: str, folder: Path) -> tuple[Part, Part, list[str], list
 def _is_imported(name: str, folder: Path) -> bool:
     """Whether the data is Hugging Face's copy. The official folder comes first, so a broken one is an error."""
     official = folder / _torchvision(name).base_folder
-    return name == "cifar100_lt" and (folder / sources.HUGGINGFACE_FOLDER).is_dir() and not official.exists()
+    if name != "cifar100_lt" or _kind(official):
+        return False
+    return _kind(folder / sources.HUGGINGFACE_FOLDER) == "folder"
 
 
 def _fetch(name: str, folder: Path, source: str) -> None:
     """Fetch the data from ``source`` unless every file is there and unaltered."""
+    _check_level(name, folder)  # or 169 MB go one level below the files that are there
     try:
         # torchvision's own download=True would fetch nothing when only the file of class names is broken.
         check_files(folder, name)
@@ -268,14 +346,15 @@ def _fetch(name: str, folder: Path, source: str) -> None:
     official = _torchvision(name)
     base = folder / official.base_folder
     if source == "toronto":
-        other = ", or pass source='huggingface' (data --download --source huggingface)" if name == "cifar100_lt" else ""
+        faster = f", or pass source='huggingface' ({sources.COMMAND} --source huggingface)"
+        other = faster if name == "cifar100_lt" else ""
         sources.fetch_archive(
             official.url, official.tgz_md5, folder, official.filename, official.base_folder, other
         )
     elif base.exists():
         raise DataError(
             f"the folder {base} holds broken official files, which come before a copy from Hugging Face;"
-            " delete that folder, or repair it with source='toronto'"
+            f" delete that folder, or repair it with source='toronto' ({sources.COMMAND} --source toronto)"
         )
     else:
         sources.fetch_huggingface(folder)

@@ -28,11 +28,12 @@ class LongTailedData:
 
     Args:
         name: name of the data set, as :func:`lt_core.data.load_dataset` knows it.
-        train_images: uint8, shape (N, 3, 32, 32).
-        train_targets: int64, shape (N,), labels in [0, C).
-        test_images: uint8, shape (M, 3, 32, 32).
+        train_images: uint8, shape (N, 3, H, W); CIFAR has H = W = 32.
+        train_targets: int64, shape (N,), labels in [0, C). The label −100, which losses ignore, is refused.
+        test_images: uint8, shape (M, 3, H, W), of the same height and width.
         test_targets: int64, shape (M,), labels in [0, C).
-        class_counts: C positive ints; ``class_counts[c]`` is the number of training images with label c.
+        class_counts: C positive whole numbers, kept as ints; ``class_counts[c]`` is the number of training images
+            with label c.
         class_names: C names, indexed by label.
         superclasses: C names of the coarse class each class belongs to, where the data set has them.
 
@@ -51,24 +52,31 @@ class LongTailedData:
     superclasses: list[str] | None = None
 
     def __post_init__(self) -> None:
-        num_classes = len(check_counts(self.class_counts))
+        counts = check_counts(self.class_counts)
+        object.__setattr__(self, "class_counts", counts)
+        num_classes = len(counts)
         for split in ("train", "test"):
             images, targets = getattr(self, f"{split}_images"), getattr(self, f"{split}_targets")
-            if images.dtype != torch.uint8:
-                raise TypeError(f"{split}_images is {images.dtype}; uint8 is needed")
-            if images.ndim != 4 or images.shape[1:] != (3, 32, 32):
-                raise ValueError(f"{split}_images has shape {tuple(images.shape)}; (N, 3, 32, 32) is needed")
+            if not isinstance(images, Tensor) or images.dtype != torch.uint8:
+                kind = images.dtype if isinstance(images, Tensor) else type(images).__name__
+                raise TypeError(f"{split}_images is {kind}; a uint8 tensor of shape (N, 3, H, W) is needed")
+            if images.ndim != 4 or images.shape[1] != 3:
+                raise ValueError(f"{split}_images has shape {tuple(images.shape)}; (N, 3, H, W) is needed")
             check_targets(targets, len(images), num_classes, f"{split}_targets")
+        if self.test_images.shape[2:] != self.train_images.shape[2:]:
+            height, width = self.train_images.shape[2:]
+            raise ValueError(
+                f"test_images has shape {tuple(self.test_images.shape)}; (N, 3, {height}, {width}) is needed, as in"
+                " train_images"
+            )
         for label in ("class_names", "superclasses"):
             names = getattr(self, label)
             if names is not None and len(names) != num_classes:
                 raise ValueError(f"{label} has {len(names)} names; class_counts has {num_classes} classes")
         found = torch.bincount(self.train_targets, minlength=num_classes).tolist()
-        if found != list(self.class_counts):
-            c = next(c for c in range(num_classes) if found[c] != self.class_counts[c])
-            raise ValueError(
-                f"class_counts[{c}] is {self.class_counts[c]}; train_targets holds {found[c]} of that label"
-            )
+        if found != counts:
+            c = next(c for c in range(num_classes) if found[c] != counts[c])
+            raise ValueError(f"class_counts[{c}] is {counts[c]}; train_targets holds {found[c]} of that label")
 
     @property
     def num_classes(self) -> int:
@@ -132,7 +140,7 @@ def class_counts(
     counts = [int(n * (1 + 1e-12)) for n in exact]
     if counts[-1] < 1:
         raise ValueError(
-            f"imbalance_factor is {imbalance_factor!r}; allowed is at most max_count = {max_count}, or the rarest"
+            f"imbalance_factor is {imbalance_factor:g}; allowed is at most max_count = {max_count}, or the rarest"
             " class would have no image"
         )
     return counts
@@ -148,23 +156,26 @@ def counts_in_order(counts: Sequence[int], class_order: Sequence[int] | None) ->
         class_order: a permutation of 0, …, C − 1, or None for the order of the labels.
 
     Returns:
-        C counts by label; no longer sorted unless the order is that of the labels.
+        C ints by label; no longer sorted unless the order is that of the labels.
 
     Raises:
-        ValueError: ``class_order`` is not a permutation of the labels.
+        ValueError: ``class_order`` is not a permutation of the labels, or a count is below 1.
+        TypeError: a count or a label is not a whole number.
 
     Example:
         >>> counts_in_order([100, 10, 1], class_order=[2, 0, 1])
         [10, 1, 100]
     """
+    places = check_counts(counts, "counts")
     if class_order is None:
-        return list(counts)
-    if sorted(class_order) != list(range(len(counts))):
-        raise ValueError(
-            f"class_order is {_short(list(class_order))}; a permutation of 0, ..., {len(counts) - 1} is needed"
-        )
-    by_label = [0] * len(counts)
-    for count, label in zip(counts, class_order, strict=True):
+        return places
+    for label in class_order:
+        check_whole("a label of class_order", label, 0, len(places) - 1)
+    order = [int(label) for label in class_order]
+    if sorted(order) != list(range(len(places))):
+        raise ValueError(f"class_order is {_short(order)}; a permutation of 0, ..., {len(places) - 1} is needed")
+    by_label = [0] * len(places)
+    for count, label in zip(places, order, strict=True):
         by_label[label] = count
     return by_label
 
@@ -209,7 +220,7 @@ def longtail_indices(targets: ArrayLike | Tensor, counts: Sequence[int], seed: i
     if labels.size and (labels.min() < 0 or labels.max() >= len(wanted)):
         wrong = labels.min() if labels.min() < 0 else labels.max()
         raise ValueError(f"targets holds the label {wrong}; labels are in [0, {len(wanted)}), one a count")
-    generator = np.random.RandomState(seed)
+    generator = np.random.RandomState(int(seed))
     kept = []
     for label, count in enumerate(wanted):
         positions = np.where(labels == label)[0]

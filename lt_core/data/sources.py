@@ -45,6 +45,7 @@ CHECKSUMS = {
         "coarse": "e2f01c218d5f70ed60e3d80cb12337f835005bcae62b64fefcaa2b647612af83",
     },
 }
+COMMAND = "python -m lt_core data --download"  # for messages: the one command that has all options of a download
 TIMEOUT = 60.0  # seconds without a byte before a transfer counts as broken
 _NETWORK = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError)
 
@@ -121,7 +122,7 @@ def fetch_huggingface(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for split, path in files.items():
             if not path.is_file():
-                download(HUGGINGFACE[split], path, ", or pass source='toronto' (--source toronto)")
+                download(HUGGINGFACE[split], path, f", or pass source='toronto' ({COMMAND} --source toronto)")
         for split, path in files.items():
             try:
                 arrays[split] = decode_parquet(path)
@@ -150,7 +151,7 @@ def read_huggingface(folder: Path) -> dict[str, dict[str, np.ndarray]]:
         DataError: a file is missing, unreadable or altered.
     """
     arrays = {}
-    fix = "fetch it again with download=True, source='huggingface' (--download --source huggingface)"
+    fix = f"fetch it again with download=True, source='huggingface' ({COMMAND} --source huggingface)"
     for split, names in CHECKSUMS.items():
         path = folder / HUGGINGFACE_FOLDER / f"{split}.npz"
         if not path.is_file():

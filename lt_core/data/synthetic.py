@@ -85,6 +85,7 @@ def synthetic(
     """
     num_classes = check_whole("num_classes", num_classes, 2, len(SHAPES))
     test_per_class = check_whole("test_per_class", test_per_class, 1)
+    max_count = check_whole("max_count", max_count, 1)
     counts = counts_in_order(class_counts(num_classes, max_count, imbalance_factor), class_order)
     labels = np.repeat(np.arange(num_classes), max_count)
     kept = longtail_indices(labels, counts, seed)

@@ -11,7 +11,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lt_core.validation import HALF, IGNORED, REDUCTIONS, by_label, check_choice, check_counts, checks_values, short
+from lt_core.validation import (
+    HALF,
+    IGNORED,
+    REDUCTIONS,
+    by_label,
+    check_choice,
+    check_counts,
+    checks_values,
+    has_float64,
+    short,
+)
 
 Counts = Sequence[int] | Mapping[int, int] | Tensor  # or a pandas Series; see `lt_core.validation.check_counts`
 Weight = Sequence[float] | Mapping[int, float] | Tensor | None
@@ -96,11 +106,6 @@ def subtract_at_target(scores: Tensor, targets: Tensor, amounts: Tensor) -> Tens
 def target_mask(targets: Tensor, num_classes: int) -> Tensor:
     """Boolean (N, C): True where the column is the row's target; a row with the label -100 has none."""
     return targets[:, None] == torch.arange(num_classes, device=targets.device)
-
-
-def has_float64(device: torch.device) -> bool:
-    """Whether tensors on ``device`` may be float64: not on Apple's GPUs."""
-    return device.type != "mps"
 
 
 class Loss(nn.Module):

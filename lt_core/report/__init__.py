@@ -7,6 +7,7 @@ what they give to files, and a test compares the pages with both.
 from __future__ import annotations
 
 from lt_core.report import analysis, methods, recipe
+from lt_core.report.reproducibility import write_reproducibility
 from lt_core.report.statistics import Difference, mean_sd, paired_difference
 from lt_core.report.study import METHODS, MissingRuns, Run, Study, load_study, seeds
 from lt_core.report.write import FIGURES, TABLES, write_report
@@ -27,4 +28,5 @@ __all__ = [
     "recipe",
     "seeds",
     "write_report",
+    "write_reproducibility",
 ]

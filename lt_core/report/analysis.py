@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import zipfile
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -47,13 +48,17 @@ def cifar100_test_labels() -> tuple[Tensor, Tensor]:
 
     Raises:
         MissingRuns: the working directory is in no clone of the book, which holds the file.
+        lt_core.records.RecordError: the file cannot be read.
     """
     try:
         path = records.find_results() / "cifar100_test_labels.npz"
     except records.RecordError as error:
         raise MissingRuns(f"no test labels for the recorded probabilities: {error}") from None
-    with np.load(path, allow_pickle=False) as file:
-        return torch.from_numpy(file["labels"]).long(), torch.from_numpy(file["superclass"]).long()
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return torch.from_numpy(file["labels"]).long(), torch.from_numpy(file["superclass"]).long()
+    except (OSError, EOFError, ValueError, LookupError, zipfile.BadZipFile) as error:
+        raise records.RecordError(f"{path} cannot be read: {error}") from None
 
 
 def with_arrays(study: Study, file: str) -> dict[str, Run]:
@@ -434,11 +439,14 @@ def _share(quantiles: Sequence[float] | None, kind: str) -> float | None:
 
 
 def _adjustment(study: Study) -> list[dict[str, Any]]:
-    """ALA's factors by epoch, mean over its seeds."""
-    series = [run.record["adjustment"] for run in study.select("ALA")]
+    """ALA's factors by epoch, mean over its seeds; only epochs that all seeds' records keep."""
+    series = [{row["epoch"]: row for row in run.record["adjustment"]} for run in study.select("ALA")]
+    shared = sorted(set.intersection(*map(set, series)))
+    if not shared:
+        raise MissingRuns(f"no epoch whose factors all {study.recipe} runs of ALA have kept")
     return [
-        {"epoch": rows[0]["epoch"], **{key: np.mean([row[key] for row in rows], axis=0) for key in ("DF", "QF", "A")}}
-        for rows in zip(*series, strict=True)
+        {"epoch": epoch, **{key: np.mean([rows[epoch][key] for rows in series], axis=0) for key in ("DF", "QF", "A")}}
+        for epoch in shared
     ]
 
 

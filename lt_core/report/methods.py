@@ -235,7 +235,7 @@ def curves(study: Study, imbalance_factor: float = 100) -> Figure:
         raise MissingRuns(f"no {study.recipe} run of the six methods (imbalance_factor {imbalance_factor})")
     fig, ax = plt.subplots(figsize=(6.8, 3.6))
     for name, runs in found.items():
-        rows = [{row["epoch"]: row["top1"] for row in run.record["epochs"]} for run in runs]
+        rows = [{row["epoch"]: row["top1"] for row in run.tested} for run in runs]
         epochs = sorted(set.intersection(*map(set, rows)))
         top1 = [np.mean([row[epoch] for row in rows]) for epoch in epochs]
         marks = max(1, len(epochs) // 8)

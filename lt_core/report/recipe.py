@@ -264,8 +264,8 @@ def augmentation_curves(study: Study, method: str = "cross-entropy", imbalance_f
     for name, (colour, style) in styles.items():
         if name not in runs:
             continue
-        rows = runs[name].record["epochs"]
         for ax, key in zip(axes, ("train_top1", "top1"), strict=True):
+            rows = runs[name].tested if key == "top1" else runs[name].record["epochs"]
             ax.plot(
                 [row["epoch"] for row in rows], [row[key] for row in rows], style,
                 markevery=max(1, len(rows) // 6), ms=5, color=colour, label=VALUES[name],
@@ -314,7 +314,7 @@ def _jump(runs: Sequence[Run], start: float, end: float) -> str:
     values = []
     for run in runs:
         epochs = int(run.config.epochs or 0)
-        top1 = [row["top1"] for row in run.record["epochs"] if start * epochs < row["epoch"] <= end * epochs]
+        top1 = [row["top1"] for row in run.tested if start * epochs < row["epoch"] <= end * epochs]
         if len(top1) > 2:
             values.append(float(np.std(np.diff(top1), ddof=1)) / 2**0.5)
     return f"{np.mean(values):.2f}" if values else "–"

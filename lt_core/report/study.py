@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lt_core import records
+from lt_core import layout, records
 from lt_core.training.recipes import RECIPES, RunConfig
 
 if TYPE_CHECKING:
@@ -40,7 +40,11 @@ class Run:
 
     @cached_property
     def config(self) -> RunConfig:
-        return RunConfig.from_dict(self.record["config"])
+        """The run's configuration; a `lt_core.records.RecordError` for one that this version does not have."""
+        try:
+            return RunConfig.from_stored(self.record["config"])
+        except (ValueError, TypeError) as error:
+            raise records.RecordError(f"{self.folder / 'record.json'}: config: {error}") from None
 
     @property
     def method(self) -> str:
@@ -58,9 +62,14 @@ class Run:
         return self.record["final"]["best_on_test"]
 
     @property
+    def tested(self) -> list[Mapping[str, Any]]:
+        """The recorded epochs that were tested."""
+        return [row for row in self.record["epochs"] if row["top1"] is not None]
+
+    @property
     def changes(self) -> dict[str, Any]:
         """What the run has otherwise than its recipe: ``{}``, or such as ``{"augmentation": "none"}``."""
-        recipe = RECIPES[self.config.recipe]
+        recipe = RECIPES[str(self.config.recipe)]
         return {name: value for name in CHANGES if (value := getattr(self.config, name)) != getattr(recipe, name)}
 
     @property
@@ -88,7 +97,8 @@ class Study:
         folder: holds a folder a run, such as ``book/results/study/short``; its name is the recipe.
 
     Raises:
-        lt_core.records.RecordError: there is no record, one cannot be read, or one is of another recipe.
+        lt_core.records.RecordError: there is no record, one cannot be read or lacks a key (file and key are in the
+            message), or one is of another recipe.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -97,10 +107,15 @@ class Study:
         paths = sorted(self.folder.glob("*/record.json"))
         if not paths:
             raise records.RecordError(f"there is no record at {self.folder}/*/record.json")
-        self.runs = [Run(path.parent, records.load(path)) for path in paths]
-        for run in self.runs:
-            if run.config.recipe != self.recipe:
-                raise records.RecordError(f"{run.folder} is of recipe {run.config.recipe!r}, not {self.recipe!r}")
+        self.runs = [self._read(path) for path in paths]
+
+    def _read(self, path: Path) -> Run:
+        run = Run(path.parent, records.load(path))
+        if run.config.recipe != self.recipe:
+            raise records.RecordError(f"{path} is of recipe {run.config.recipe!r}, not {self.recipe!r}")
+        if fault := layout.study_fault(run.record):
+            raise records.RecordError(f"{path}: {fault}")
+        return run
 
     def __iter__(self) -> Iterator[Run]:
         return iter(self.runs)

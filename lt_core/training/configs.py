@@ -3,47 +3,103 @@
 from __future__ import annotations
 
 import re
+import reprlib
 from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from lt_core import records
+from lt_core.files import explain
 from lt_core.losses import build_loss
 from lt_core.training.recipes import RunConfig
 
+# Keys, and options of losses, whose value is itself a list: a grid varies them by a list of lists.
+LISTS = ("class_order", "weight")
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML with the words and numbers of YAML 1.2's core schema, and an error for a key that appears twice.
+
+    YAML 1.1, which PyYAML has, reads 1e-3 as a word, 010 as eight, 1:30 as ninety and "no" as false.
+    """
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} twice", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+    def construct_whole(self, node: Any) -> int:
+        text = self.construct_scalar(node)
+        return int(text, 0 if text[:2] in ("0o", "0x") else 10)
+
+
+_Loader.yaml_implicit_resolvers = {}
+for _tag, _pattern, _first in (
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", r"[-+]?\d+|0o[0-7]+|0x[\da-fA-F]+", list("-+0123456789")),
+    ("float", r"[-+]?(\.\d+|\d+(\.\d*)?)([eE][-+]?\d+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", list("-+.0123456789")),
+    ("merge", r"<<", ["<"]),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"(?:{_pattern})\Z", re.ASCII), _first)
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_whole)
+
+
+def _parse(text: str) -> Any:
+    """What a YAML text holds; a ValueError "line N: what is wrong" where it is none."""
+    try:
+        return yaml.load(text, _Loader)
+    except yaml.YAMLError as error:
+        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+        where = "" if mark is None else f"line {mark.line + 1}: "
+        raise ValueError(f"{where}not YAML: {problem or str(error).splitlines()[0]}") from None
+    except RecursionError:
+        raise ValueError("not YAML: nested too deeply") from None
+
+
+def parse_value(text: str) -> Any:
+    """A value as it may stand after ``key:`` in a file of ours; `read_yaml` gives the same.
+
+    Numbers are those of YAML 1.2: ``3``, ``010`` (ten), ``0x10``, ``0.5``, ``1e-3``, ``.inf``. ``true``, ``false`` and
+    ``null`` (or nothing) are what they say, ``[1, 2]`` is a list, and ``"3"`` in quotes a word. All else is a word:
+    ``yes``, ``off``, ``1_000`` and ``1:30`` too.
+
+    Raises:
+        ValueError: what no key of a file can have, such as ``[1,``.
+
+    Example:
+        >>> parse_value("1e-3"), parse_value("[1, 2]"), parse_value("log2")
+        (0.001, [1, 2], 'log2')
+    """
+    try:
+        content = _parse(f"value: {text}")
+    except ValueError as error:
+        raise ValueError(f"{reprlib.repr(text)} cannot be read: {str(error).removeprefix('line 1: ')}") from None
+    if list(content) != ["value"]:
+        raise ValueError(f"{reprlib.repr(text)} holds several keys; one value is needed")
+    return content["value"]
+
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
-    """A YAML file that holds a mapping. ``1e-3`` is a number, and a key that appears twice is an error.
+    """A YAML file that holds a mapping. Its values are those of `parse_value`; a key that appears twice is an error.
 
     Raises:
         ValueError: the file cannot be read, or is not such a file; the message has the line.
     """
-    import yaml
-
-    class Loader(yaml.SafeLoader):
-        """YAML 1.1 as PyYAML has it, apart from the two points above."""
-
-        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-            seen: set[str] = set()
-            for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
-                if key.value in seen:
-                    raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} twice", key.start_mark)
-                seen.add(key.value)
-            return super().construct_mapping(node, deep)
-
-    number = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
-    Loader.add_implicit_resolver("tag:yaml.org,2002:float", number, list("-+.0123456789"))
     try:
-        content = yaml.load(Path(path).read_text(encoding="utf-8"), Loader)
+        content = _parse(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
+        raise ValueError(f"{path} cannot be read: {explain(error)}") from None
     except UnicodeDecodeError:
         raise ValueError(f"{path} is not a text file in UTF-8") from None
-    except yaml.YAMLError as error:
-        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
-        where = "" if mark is None else f", line {mark.line + 1}"
-        raise ValueError(f"{path}{where}: not YAML: {problem or str(error).splitlines()[0]}") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds {type(content).__name__}; a mapping (key: value) is needed")
     return content
@@ -57,9 +113,10 @@ def load_config(path: str | Path) -> RunConfig:
         lt_core.records.RecordError: a record that cannot be read.
     """
     content = read_yaml(path)
-    values = records.load(path)["config"] if "schema" in content else content
     try:
-        return RunConfig.from_dict(values)
+        if "schema" in content:
+            return RunConfig.from_stored(records.load(path)["config"])
+        return RunConfig.from_dict(content)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: {error}") from None
 
@@ -68,8 +125,9 @@ def load_grid(path: str | Path) -> list[RunConfig]:
     """The runs of a grid file, in its order.
 
     ``runs`` is a list of mappings of `RunConfig`'s keys, each on top of the optional ``defaults``. A list stands for
-    one run for each of its values, and several lists for all their combinations; a class order, itself a list, is
-    varied by a list of lists. A list under an option of the loss does the same.
+    one run for each of its values, and several lists for all their combinations. A list under an option of the loss
+    does the same. What is itself a list (`LISTS`: a class order, the class weights of a loss) is one value, and a list
+    of lists varies it.
 
     Args:
         path: the YAML file.
@@ -124,7 +182,7 @@ def expand(values: Mapping[str, Any]) -> list[dict[str, Any]]:
     choices: list[list[Any]] = []
     for key, value in values.items():
         several = isinstance(value, list)
-        if several and key == "class_order":
+        if several and key in LISTS:
             several = not value or any(item is None or isinstance(item, list) for item in value)
         options = value if several else [value]
         if not options:
@@ -136,5 +194,8 @@ def expand(values: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def check_options(config: RunConfig) -> None:
-    """Raise what the loss has against its options, apart from its class weights, whose number the data decides."""
-    build_loss(config.loss, (3, 2, 1), **{k: v for k, v in config.loss_options.items() if k != "weight"})
+    """Raise what the loss has against its options. How many class weights are needed, only the data say."""
+    weight = config.loss_options.get("weight")
+    if weight is not None and not isinstance(weight, list):
+        raise TypeError(f"weight is {weight!r}; a list of numbers is needed, one for each class")
+    build_loss(config.loss, range(3 if weight is None else max(2, len(weight)), 0, -1), **config.loss_options)

@@ -7,196 +7,35 @@ damaged checkpoint, a directory with another configuration) is reported in the s
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from lt_core import records
 from lt_core.training import trial
-from lt_core.training.checkpoint import LAST, PREVIOUS
 from lt_core.training.configs import load_grid, run_directory
-from lt_core.training.engine import TrainingError, pick_device
+from lt_core.training.devices import pick_device
+from lt_core.training.engine import TEST_EVERY
+from lt_core.training.locking import locked
 from lt_core.training.progress import Board, write_status
-from lt_core.training.recipes import RunConfig
-from lt_core.validation import check_whole
+from lt_core.training.run import Run
+from lt_core.validation import check_choice, check_whole
 
+# A run asks for the same blocks in every step. By default glibc gives them back to the system in between, and gets them
+# anew, zeroed and in small pages: a tenth of a CPU's time. Variables that are set already win.
+KEEP_MEMORY = {
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 31),
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 32),
+    "MALLOC_TOP_PAD_": str(1 << 28),
+    "THP_MEM_ALLOC_ENABLE": "1",
+}
 POLL = 0.2  # seconds
 STATUS_EVERY = 30.0  # seconds, where no run begins or ends
 PATIENCE = 10.0  # seconds that a run has to end by itself when it is interrupted
-
-
-@dataclass
-class Run:
-    """One run of a grid, and how far it is."""
-
-    config: RunConfig
-    folder: Path
-    name: str
-    state: str = "waiting"  # waiting, running, finished or failed
-    error: str = ""
-    epoch: int = 0
-    top1: float | None = None  # of the last epoch
-    minutes: float | None = None  # of training where it is finished, else of this session
-    speed: float | None = None  # images per second of this session, evaluation and checkpoints included
-    process: subprocess.Popen[bytes] | None = None
-    _read: int = 0  # time stamp of the history that was read last
-    _first: tuple[int, int] | None = None  # epoch and time stamp of the first history of this session
-    _began: float = 0.0
-    _log_start: int = 0
-
-    @property
-    def epochs(self) -> int:
-        return int(self.config.epochs or 0)
-
-    @property
-    def log(self) -> Path:
-        return self.folder / "log.txt"
-
-    def fail(self, error: str) -> None:
-        self.state, self.error = "failed", error
-
-    def inspect(self) -> None:
-        """Find out from the directory whether the run is finished, can be started or resumed, or must be left alone."""
-        path = self.folder / "record.json"
-        self.read_history()
-        self._first = None
-        if not path.exists():
-            return
-        try:
-            record = records.load(path)
-        except records.RecordError as error:
-            if not any((self.folder / name).exists() for name in (LAST, PREVIOUS)):
-                self.fail(f"{error}, and there is no checkpoint to make it anew; move {self.folder} away")
-            return
-        try:
-            there = RunConfig.from_dict(record["config"]).to_dict()
-        except (ValueError, TypeError) as error:
-            self.fail(f"{path} has no configuration of ours: {error}; move {self.folder} away")
-            return
-        if difference := self.config.difference(there):
-            self.fail(f"{path} is of another configuration: {difference}; move {self.folder} away")
-            return
-        self.state, self.epoch = "finished", self.epochs
-        self.top1 = record["final"]["last"]["top1"]
-        self.minutes = record["environment"]["seconds"] / 60
-
-    def read_history(self) -> None:
-        """Epoch, accuracy and speed from the run's ``history.csv``, which it replaces at every checkpoint."""
-        path = self.folder / "history.csv"
-        try:
-            stamp = path.stat().st_mtime_ns
-            if stamp == self._read:
-                return
-            row = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))[-1]
-            epoch, top1, images = int(row["epoch"]), float(row["top1"]), int(row["images"])
-        except (OSError, ValueError, KeyError, IndexError, TypeError):
-            return  # there is none yet, or it is damaged; it only tells how far the run is
-        self._read, self.epoch, self.top1 = stamp, epoch, top1
-        if self._first is None:
-            self._first = (epoch, stamp)
-        elif stamp > self._first[1]:
-            self.speed = images * (epoch - self._first[0]) / (stamp - self._first[1]) * 1e9
-
-    def start(self, command: Sequence[str], env: dict[str, str], keep_open: Sequence[int] = ()) -> None:
-        """Start the run's process; its output goes to ``log.txt``."""
-        self.write_config()
-        with open(self.log, "ab") as log:
-            self._log_start = log.tell()
-            self.process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=env,
-                pass_fds=keep_open,
-                start_new_session=True,  # Ctrl-C reaches the grid alone, which then ends its runs in order
-            )
-        self.state, self._began = "running", time.monotonic()
-
-    def write_config(self) -> Path:
-        """``config.yaml``, what the run's process reads."""
-        import yaml
-
-        path = self.folder / "config.yaml"
-        records.write_atomically(path, yaml.safe_dump(self.config.to_dict(), sort_keys=False))
-        return path
-
-    def look(self) -> bool:
-        """Bring everything up to date; whether the process has ended."""
-        assert self.process is not None
-        code = self.process.poll()
-        self.read_history()
-        self.minutes = (time.monotonic() - self._began) / 60
-        if code is None:
-            return False
-        self.process = None
-        self.state = "waiting"
-        self.inspect()
-        if self.state != "waiting":
-            return True
-        if code < 0:
-            self.fail(f"killed by {signal.Signals(-code).name}; see {self.log}")
-        else:
-            self.fail(trial.last_line(self.log, self._log_start))
-        return True
-
-    def stop(self, deadline: float) -> None:
-        """Wait for a process that was interrupted, until ``deadline``; then kill it."""
-        assert self.process is not None
-        try:
-            self.process.wait(max(0.0, deadline - time.monotonic()))
-        except (subprocess.TimeoutExpired, KeyboardInterrupt):  # a second Ctrl-C does not wait
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-        self.look()
-        if self.state == "failed":
-            self.state, self.error = "waiting", ""
-
-    def status(self) -> dict[str, Any]:
-        """The run's row of the status table."""
-        return {
-            "run": self.name,
-            "state": self.state,
-            "epoch": self.epoch,
-            "epochs": self.epochs,
-            "top1": "" if self.top1 is None else f"{self.top1:.2f}",
-            "minutes": "" if self.minutes is None else f"{self.minutes:.1f}",
-            "error": self.error,
-        }
-
-    def line(self) -> str:
-        """The run's progress, or its end, in a line."""
-        if self.state == "failed":
-            return f"{self.name}: failed: {self.error}"
-        top1 = "–" if self.top1 is None else f"{self.top1:.1f}"
-        speed = "–" if self.speed is None else f"{self.speed:,.0f}"
-        text = f"{self.name}: epoch {self.epoch}/{self.epochs}, top-1 {top1}, {speed} images/s"
-        return f"{text}, finished" if self.state == "finished" else text
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[int]:
-    """Hold the grid's folder alone. The runs inherit the lock: it also tells of those that outlive a killed grid."""
-    import fcntl
-
-    with open(folder / ".lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise TrainingError(f"another grid, or a run that it left, is at work in {folder}") from None
-        except OSError as error:  # some network file systems have no locks
-            print(f"note: {folder} cannot be locked ({error.strerror}); start no second grid in it", file=sys.stderr)
-        yield file.fileno()
 
 
 @contextmanager
@@ -223,6 +62,7 @@ def run_grid(
     device: str = "auto",
     data_root: str | Path | None = None,
     precision: str = "auto",
+    test_every: int = 1,
 ) -> list[Run]:
     """Train what is not finished of a grid.
 
@@ -232,7 +72,7 @@ def run_grid(
         jobs: runs at a time; None takes what a trial of about a minute shows to be fastest.
         device: "auto", "cpu" or "cuda"; all runs share it.
         data_root: where the data lies; default ``LT_DATA_ROOT``.
-        precision: as in `lt_core.training.train`, for the runs that start anew.
+        precision, test_every: as in `lt_core.training.train`, for the runs that start anew.
 
     Returns:
         The runs in the file's order; a run that failed has its error, and the others were trained all the same.
@@ -243,13 +83,14 @@ def run_grid(
         KeyboardInterrupt: the grid was interrupted. Its processes have ended, and the next call goes on.
     """
     if jobs is not None:
-        check_whole("jobs", jobs, 1)
+        jobs = check_whole("jobs", jobs, 1)
+    test_every = check_choice("test_every", test_every, TEST_EVERY)
     place, out = pick_device(device), Path(out)
     root = None if data_root is None else Path(data_root)
     runs = [Run(config, out / run_directory(config), run_directory(config)) for config in load_grid(file)]
     out.mkdir(parents=True, exist_ok=True)
-    env = os.environ | {"TORCHINDUCTOR_CACHE_DIR": str((out / ".compile_cache").resolve())}
-    with locked(out) as lock, interruptible():
+    env = KEEP_MEMORY | os.environ | {"TORCHINDUCTOR_CACHE_DIR": str((out / ".compile_cache").resolve())}
+    with locked(out, "grid, or a run that it left,") as lock, interruptible():
         try:
             for run in runs:
                 run.inspect()
@@ -259,9 +100,10 @@ def run_grid(
                 log = out / "trial.log"
                 jobs = find_jobs(waiting, place.type, device, precision, root, log, env) if len(waiting) > 1 else 1
             env["OMP_NUM_THREADS"] = str(max(1, trial.cores() // jobs))
-            arguments = ["--resume", "--device", device, "--precision", precision]
+            arguments = ["--resume", "--device", device]
             arguments += [] if root is None else ["--data-root", str(root)]
-            train_all(runs, min(jobs, len(waiting)), arguments, env, lock, out / "status.csv")
+            anew = ["--precision", precision, "--test-every", str(test_every)]
+            train_all(runs, min(jobs, len(waiting)), arguments, anew, env, lock, out / "status.csv")
         finally:
             write_status(runs, out / "status.csv")
     return runs
@@ -291,9 +133,18 @@ def find_jobs(
 
 
 def train_all(
-    runs: Sequence[Run], jobs: int, arguments: Sequence[str], env: dict[str, str], lock: int, status: Path
+    runs: Sequence[Run],
+    jobs: int,
+    arguments: Sequence[str],
+    anew: Sequence[str],
+    env: dict[str, str],
+    lock: int,
+    status: Path,
 ) -> None:
-    """Keep ``jobs`` processes busy until every waiting run has been tried; leaves none behind, whatever happens."""
+    """Keep ``jobs`` processes busy until every waiting run has been tried; leaves none behind, whatever happens.
+
+    Every run gets the ``arguments``, and one without a checkpoint those of ``anew`` too.
+    """
     waiting = [run for run in runs if run.state == "waiting"]
     running: list[Run] = []
     written = time.monotonic()
@@ -305,9 +156,10 @@ def train_all(
                     run = waiting.pop(0)
                     config = str(run.folder / "config.yaml")
                     command = [sys.executable, "-m", "lt_core", "train", "--config", config, "--out", str(run.folder)]
+                    command += [*arguments, *([] if run.begun else anew)]
                     running.append(run)
                     try:
-                        run.start([*command, *arguments], env, [lock])
+                        run.start(command, env, [lock])
                     except OSError as error:  # a directory that cannot be written
                         running.remove(run)
                         run.fail(str(error))

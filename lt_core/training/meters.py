@@ -12,6 +12,7 @@ from torch.func import functional_call
 from lt_core.metrics import shot_groups
 from lt_core.records import GROUPS
 from lt_core.training import distributed
+from lt_core.validation import has_float64
 
 
 def group_means(per_class: Tensor, weight: Tensor, class_counts: Sequence[int]) -> list[float | None]:
@@ -29,7 +30,8 @@ class LossMeter:
     """Mean training loss and accuracy of an epoch."""
 
     def __init__(self, device: torch.device) -> None:
-        self.loss = torch.zeros((), dtype=torch.float64, device=device)
+        wide = torch.float64 if has_float64(device) else torch.float32
+        self.loss = torch.zeros((), dtype=wide, device=device)
         self.correct = torch.zeros((), dtype=torch.int64, device=device)
         self.seen = torch.zeros((), dtype=torch.int64, device=device)
 

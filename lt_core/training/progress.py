@@ -1,4 +1,4 @@
-"""How far a grid is: live lines on a terminal, plain lines elsewhere, and the status table."""
+"""How far a run or a grid is: live lines on a terminal, plain lines elsewhere, and the status table."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import io
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,10 +15,30 @@ from typing import TYPE_CHECKING, Any
 from lt_core import records
 
 if TYPE_CHECKING:
-    from lt_core.training.grid import Run
+    from lt_core.training.run import Run
 
 STATUS = ("run", "state", "epoch", "epochs", "top1", "minutes", "error")
-QUIET = 30.0  # seconds between two progress lines of a run where stderr is no terminal
+QUIET = 30.0  # seconds between two progress lines of a grid where stderr is no terminal
+LINE_EVERY = 60.0  # seconds between two lines of a run there
+
+
+class EpochLines:
+    """A line on stderr after an epoch: at most one a minute, and the last one."""
+
+    def __init__(self, epoch: int, epochs: int) -> None:
+        self.first, self.epochs = epoch, epochs
+        self.began = self.printed = time.monotonic()
+
+    def show(self, row: Mapping[str, Any]) -> None:
+        """Tell of the epoch that ended, with its row of the history."""
+        now, epoch = time.monotonic(), int(row["epoch"])
+        if now - self.printed < LINE_EVERY and epoch < self.epochs:
+            return
+        self.printed = now
+        top1 = "" if row["top1"] is None else f", top-1 {row['top1']:.1f}"
+        left = duration((now - self.began) / (epoch - self.first) * (self.epochs - epoch))
+        text = f"epoch {epoch}/{self.epochs}: loss {row['train_loss']:.3f}{top1}"
+        print(text + (f", {left} left" if epoch < self.epochs else ""), file=sys.stderr, flush=True)
 
 
 def status_table(runs: Sequence[Run]) -> str:

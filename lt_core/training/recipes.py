@@ -1,5 +1,8 @@
 """What a run is: its configuration, and the three training recipes it can name.
 
+Where a configuration names no recipe, digits are trained by `short` and the other data sets by `plain`; digits are not
+augmented. What a run really used stands in its configuration.
+
 Milestones, warm-up and the start of deferred re-weighting are fractions of the number of epochs, so that a shorter
 run goes through the same stages.
 """
@@ -17,9 +20,11 @@ from lt_core.data import DATASETS
 from lt_core.data.augment import AUGMENTATIONS
 from lt_core.losses import COSINE_LOSSES, LOSS_NAMES
 from lt_core.models import BACKBONES, CLASSIFIER_INITS, CLASSIFIERS
-from lt_core.validation import check_choice, check_number, check_whole
+from lt_core.validation import check_choice, check_flag, check_number, check_whole, plain
 
 SCHEDULES = {"step": 0.025, "cosine": 0.01}  # with the fraction of the epochs that warm up
+# What a configuration of the time before a key was new meant by its absence, whatever its recipe has today.
+BEFORE = {"classifier_init": "kaiming"}
 COSINE_SCALE = 30.0  # for a cosine classifier under a loss that does not scale by itself
 
 
@@ -98,18 +103,37 @@ RECIPES = {
 }
 
 
-@dataclass(frozen=True)
-class RunConfig:
-    """Everything that decides a run's numbers. ``None`` means "as the recipe (or the loss) has it".
+def recipe_for(dataset: str, name: str | None = None) -> Recipe:
+    """A recipe as a data set uses it: digits are not augmented, since a mirrored digit is none.
 
     Args:
-        dataset: "cifar100_lt", "cifar10_lt", "cifar100_lt_tuning" or "synthetic".
+        dataset: a name of `lt_core.data.DATASETS`.
+        name: a name of `RECIPES`; None is "short" for "digits_lt" and "plain" for the others.
+
+    Example:
+        >>> recipe_for("digits_lt").backbone, recipe_for("digits_lt", "strong").augmentation
+        ('resnet8', 'none')
+        >>> recipe_for("cifar100_lt") is RECIPES["plain"]
+        True
+    """
+    if dataset != "digits_lt":
+        return RECIPES[name or "plain"]
+    return replace(RECIPES[name or "short"], augmentation="none")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides a run's numbers. ``None`` means "as the recipe, the loss or the data set has it".
+
+    Args:
+        dataset: a name of `lt_core.data.DATASETS`.
         loss: one of `lt_core.losses.LOSS_NAMES`.
         loss_options: keyword arguments of the loss, by name.
         drw: deferred re-weighting: class-balanced weights (beta 0.9999) in the last fifth of the epochs.
-        recipe: "plain", "strong" or "short".
+        recipe: "plain", "strong" or "short"; None is "short" for digits, else "plain".
         imbalance_factor: largest count over smallest, at least 1.
-        augmentation: "none", "crop_flip" or "autoaugment" (with crop, flip and Cutout).
+        augmentation: "none", "crop_flip" or "autoaugment" (with crop, flip and Cutout); None is "none" for digits, else
+            the recipe's.
         schedule: "step" or "cosine", each with its recipe's warm-up.
         learning_rate, weight_decay: positive; at least 0.
         backbone: "resnet32" or "resnet8".
@@ -125,11 +149,11 @@ class RunConfig:
         ValueError, TypeError: a value that is not allowed; the message names it.
     """
 
-    dataset: str = "synthetic"
+    dataset: str = "digits_lt"
     loss: str = "ce"
     loss_options: Mapping[str, Any] = field(default_factory=dict)
     drw: bool = False
-    recipe: str = "plain"
+    recipe: str | None = None
     imbalance_factor: float = 100
     backbone: str | None = None
     classifier: str | None = None
@@ -145,19 +169,19 @@ class RunConfig:
     class_order: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
-        check_choice("dataset", self.dataset, DATASETS)
-        check_choice("loss", self.loss, LOSS_NAMES)
-        if not isinstance(self.drw, bool):
-            raise TypeError(f"drw is {self.drw!r}; allowed are true and false")
-        if self.drw and self.loss == "cb":
-            raise ValueError("drw defers the weights that the loss 'cb' always has; use loss 'ce' with drw")
-        if not isinstance(self.loss_options, Mapping):
-            raise TypeError(f"loss_options is {self.loss_options!r}; a mapping of names to values is needed")
-        check_choice("recipe", self.recipe, tuple(RECIPES))
-        check_number("imbalance_factor", self.imbalance_factor, low=1)
-        recipe = RECIPES[self.recipe]
+        """Check every value, and keep it as plain Python: a record of the run can then be written."""
+
+        def keep(name: str, value: Any) -> None:
+            object.__setattr__(self, name, value)
+
+        for name, allowed in (("dataset", DATASETS), ("loss", LOSS_NAMES), ("recipe", (None, *RECIPES))):
+            keep(name, check_choice(name, getattr(self, name), allowed))
+        keep("drw", check_flag("drw", self.drw))
+        keep("loss_options", self._checked_options())
+        recipe = recipe_for(self.dataset, self.recipe)
         wants = "cosine" if self.loss in COSINE_LOSSES else "linear"
         for name, value in (
+            ("recipe", recipe.name),
             ("backbone", recipe.backbone),
             ("epochs", recipe.epochs),
             ("batch_size", recipe.batch_size),
@@ -169,29 +193,47 @@ class RunConfig:
             ("classifier_init", recipe.classifier_init),
         ):
             if getattr(self, name) is None:
-                object.__setattr__(self, name, value)
-        check_choice("backbone", self.backbone, tuple(BACKBONES))
-        check_choice("classifier", self.classifier, CLASSIFIERS)
-        check_choice("classifier_init", self.classifier_init, CLASSIFIER_INITS)
-        check_choice("augmentation", self.augmentation, AUGMENTATIONS)
-        check_choice("schedule", self.schedule, tuple(SCHEDULES))
+                keep(name, value)
+        for name, allowed in (
+            ("backbone", tuple(BACKBONES)),
+            ("classifier", CLASSIFIERS),
+            ("classifier_init", CLASSIFIER_INITS),
+            ("augmentation", AUGMENTATIONS),
+            ("schedule", tuple(SCHEDULES)),
+        ):
+            keep(name, check_choice(name, getattr(self, name), allowed))
+        keep("imbalance_factor", check_number("imbalance_factor", self.imbalance_factor, low=1))
         for name, above in (("learning_rate", True), ("weight_decay", False)):
-            check_number(name, getattr(self, name), low=0.0, open_low=above)
+            keep(name, check_number(name, getattr(self, name), low=0.0, open_low=above))
+        for name, low in (("epochs", 1), ("batch_size", 2), ("seed", 0), ("subset_seed", 0)):
+            keep(name, check_whole(name, getattr(self, name), low))
         if self.loss in COSINE_LOSSES and self.classifier != "cosine":
             raise ValueError(f"classifier is {self.classifier!r}; loss {self.loss!r} works on cosines: use 'cosine'")
         if self.classifier == "cosine" and self.classifier_init != recipe.classifier_init:
             raise ValueError(
                 f"classifier_init is {self.classifier_init!r}, which does nothing to a cosine classifier; leave it out"
             )
-        for name, low in (("epochs", 1), ("batch_size", 2), ("seed", 0), ("subset_seed", 0)):
-            check_whole(name, getattr(self, name), low)
         if self.class_order is not None:
             if not isinstance(self.class_order, Iterable) or isinstance(self.class_order, str):
                 raise TypeError(f"class_order is {self.class_order!r}; a list of labels is needed")
-            for label in self.class_order:
-                check_whole("a label of class_order", label, 0)
-            object.__setattr__(self, "class_order", tuple(int(c) for c in self.class_order))
-        object.__setattr__(self, "loss_options", dict(self.loss_options))
+            keep("class_order", tuple(check_whole("a label of class_order", label, 0) for label in self.class_order))
+
+    def _checked_options(self) -> dict[str, Any]:
+        """The options of the loss as plain values; those that a run sets itself are refused."""
+        if not isinstance(self.loss_options, Mapping):
+            raise TypeError(f"loss_options is {self.loss_options!r}; a mapping of names to values is needed")
+        if self.drw and self.loss == "cb":
+            raise ValueError("drw defers the weights that the loss 'cb' always has; use loss 'ce' with drw")
+        for name in self.loss_options:
+            if not isinstance(name, str):
+                raise TypeError(f"loss_options has the key {name!r}; a name is needed")
+        if "reduction" in self.loss_options:
+            raise ValueError("loss_options has 'reduction'; a run trains on the mean of a batch, so leave it out")
+        if self.drw and "weight" in self.loss_options:
+            raise ValueError("loss_options has 'weight', but drw sets the weights itself; use one of the two")
+        options = plain("loss_options", self.loss_options)
+        assert isinstance(options, dict)
+        return options
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RunConfig:
@@ -201,6 +243,21 @@ class RunConfig:
             check_choice("configuration key", key, known)
         return cls(**values)
 
+    @classmethod
+    def from_stored(cls, values: Mapping[str, Any]) -> RunConfig:
+        """The configuration of a record or a checkpoint; a key that was not known then has the value of that time.
+
+        Raises:
+            ValueError: an unknown key, a value that is not allowed, or a run of the recipe "strong" from before it was
+                as GALA's code has it: no setting of today repeats it.
+        """
+        if values.get("recipe") == "strong" and "classifier_init" not in values:
+            raise ValueError(
+                "this run of recipe 'strong' is from before its classifier's initialisation and its translations were "
+                "those of GALA's code; train it anew"
+            )
+        return cls.from_dict({**BEFORE, **values})
+
     def to_dict(self) -> dict[str, Any]:
         """A plain dictionary, ready for JSON or YAML."""
         values = asdict(self)
@@ -208,14 +265,14 @@ class RunConfig:
         return values
 
     def difference(self, there: Mapping[str, Any]) -> str:
-        """What another configuration, as `to_dict` gives it, has otherwise, in words; "" where nothing differs."""
-        here = self.to_dict()
+        """What a stored configuration has otherwise, in words; "" where nothing differs."""
+        here, there = self.to_dict(), BEFORE | dict(there)
         different = [key for key in here if there.get(key) != here[key]]
         return ", ".join(f"{key} {there.get(key)!r} there, {here[key]!r} here" for key in different)
 
     def ingredients(self) -> Recipe:
         """The recipe, with what this configuration changes in it."""
-        named = RECIPES[self.recipe]
+        named = recipe_for(self.dataset, self.recipe)
         schedule = str(self.schedule)
         return replace(
             named,
@@ -234,9 +291,9 @@ class RunConfig:
     def run_name(self) -> str:
         """The run's name, such as ``ldam-drw-if100-s0``: another one for every other configuration of the recipe.
 
-        What is as usual is not named: CIFAR100-LT, and what the recipe itself has.
+        What is as usual is not named: CIFAR100-LT, and what the recipe itself has for this data set.
         """
-        recipe = RECIPES[self.recipe]
+        recipe = recipe_for(self.dataset, self.recipe)
         parts = [] if self.dataset == "cifar100_lt" else [self.dataset]
         parts.append(self.loss)
         if self.drw:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import Any
 
 import torch
@@ -11,38 +10,7 @@ from torch import Tensor, nn
 from lt_core.data.augment import Normalize
 from lt_core.training import distributed
 from lt_core.training.recipes import Recipe
-from lt_core.validation import check_choice, trusted_values
-
-COMPILE = ("auto", "on", "off")
-PRECISIONS = ("auto", "float32", "bfloat16", "float16")
-# On a CPU, tracing and compiling takes a minute and makes a step about a tenth faster: it pays for long runs only.
-CPU_STEPS_THAT_PAY = 20_000
-
-
-def pick_precision(device: torch.device, choice: str = "auto") -> str:
-    """Precision of the network's forward pass, of `PRECISIONS`.
-
-    "auto" takes bfloat16 on GPUs that compute in it, float16 on older ones, and float32 on CPUs. CPUs that have
-    instructions for bfloat16 are about 1.6 times as fast in it; others are slower than in float32.
-    """
-    check_choice("precision", choice, PRECISIONS)
-    if choice != "auto":
-        return choice
-    if device.type != "cuda":
-        return "float32"
-    return "bfloat16" if torch.cuda.get_device_capability(device) >= (8, 0) else "float16"
-
-
-def pick_compile(choice: str, device: torch.device, steps: int) -> bool:
-    """Whether to compile: "on", "off", or "auto": on a GPU, and on a CPU where the run is long enough to pay for it."""
-    check_choice("compile", choice, COMPILE)
-    if choice != "auto":
-        return choice == "on"
-    if distributed.world() > 1:
-        return False  # the reduction hooks of DistributedDataParallel are not traced
-    if device.type == "cuda":
-        return True
-    return steps >= CPU_STEPS_THAT_PAY and shutil.which("g++") is not None
+from lt_core.validation import trusted_values
 
 
 class TrainStep:

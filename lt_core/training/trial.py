@@ -19,7 +19,9 @@ import torch
 
 from lt_core.data import load_dataset
 from lt_core.training.configs import load_config
-from lt_core.training.engine import Trainer, TrainingError, pick_device
+from lt_core.training.devices import pick_device
+from lt_core.training.engine import Trainer
+from lt_core.training.errors import TrainingError
 
 SECONDS = 4.0  # measured for each candidate, after a quarter of it to warm up
 BUDGET = 60.0  # seconds after which no further candidate is tried

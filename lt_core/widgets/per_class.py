@@ -198,7 +198,7 @@ def _by_method(records: Sequence[Mapping[str, Any]]) -> dict[str, dict[int, list
 
     if isinstance(records, (str, Mapping)) or not isinstance(records, Sequence):
         raise TypeError(f"records is a {type(records).__name__}; a sequence of run records is needed")
-    configs = [asdict(RunConfig.from_dict(record["config"])) for record in records]
+    configs = [asdict(RunConfig.from_stored(record["config"])) for record in records]
     for key in sorted(configs[0].keys() - {*METHOD_KEYS, "seed"}) if configs else ():
         values = list(dict.fromkeys(config[key] for config in configs))
         if len(values) > 1:

@@ -216,10 +216,119 @@ def test_folder_missing_from_the_root(tmp_path: Path) -> None:
 def test_root_that_is_a_file(tmp_path: Path) -> None:
     root = tmp_path / "file"
     root.write_text("not a folder")
-    with pytest.raises(DataError, match=re.escape(f"{root} is a file")):
+    words = re.escape(f"{root} is a file; name the folder that holds cifar-100-python")
+    for download in (False, True):
+        with pytest.raises(DataError, match=words):
+            cifar100_lt(root, 6, download=download)
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise AssertionError("a download was begun")
+
+    monkeypatch.setattr(sources_module, "download", refuse)
+
+
+@pytest.mark.usefixtures("no_network")
+@pytest.mark.parametrize("download", [False, True])
+def test_a_root_one_level_too_deep_names_the_right_one(stand_in: Path, download: bool, monkeypatch) -> None:
+    folder = stand_in / "cifar-100-python"
+    words = re.escape(f"{folder} is the folder of the files; give the one above it, {stand_in}")
+    with pytest.raises(DataError, match=words):
+        cifar100_lt(folder, 6, download=download)
+    monkeypatch.chdir(folder)
+    with pytest.raises(DataError, match=re.escape(f"the one above it, {stand_in}")):
+        cifar100_lt(".", 6, download=download)
+    (folder / "test").unlink()  # a broken copy is still the wrong level
+    with pytest.raises(DataError, match=words):
+        cifar100_lt(folder, 6, download=download)
+    words = re.escape(f"one of the data's files; give the folder above theirs, {stand_in}")
+    with pytest.raises(DataError, match=words):
+        cifar100_lt(folder / "train", 6, download=download)
+
+
+@pytest.mark.usefixtures("no_network")
+@pytest.mark.parametrize("download", [False, True])
+def test_the_files_in_a_folder_of_another_name(stand_in: Path, tmp_path: Path, download: bool) -> None:
+    folder = (stand_in / "cifar-100-python").rename(tmp_path / "mine")
+    with pytest.raises(DataError, match="holds the files of cifar-100-python themselves; rename it to cifar-100-p"):
+        cifar100_lt(folder, 6, download=download)
+
+
+def test_the_copy_of_hugging_face_one_level_too_deep(tmp_path: Path) -> None:
+    folder = tmp_path / "cifar-100-huggingface"
+    folder.mkdir()
+    (folder / "train.npz").write_bytes(b"")
+    with pytest.raises(DataError, match=re.escape(f"give the one above it, {tmp_path}")):
+        cifar100_lt(folder)
+
+
+def test_cifar10_one_level_too_deep(tmp_path: Path) -> None:
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    (folder / "data_batch_1").write_bytes(b"")
+    with pytest.raises(DataError, match=re.escape(f"give the one above it, {tmp_path}")):
+        cifar10_lt(folder)
+
+
+def test_a_root_one_level_too_high_names_the_right_one(stand_in: Path) -> None:
+    words = f"there is no cifar-100-python in the data root {stand_in.parent}, but in {stand_in}; give that one"
+    with pytest.raises(DataError, match=re.escape(words)):
+        cifar100_lt(stand_in.parent, 6)
+
+
+def test_folders_called_train_and_test_are_no_data(tmp_path: Path) -> None:
+    (tmp_path / "cifar-100-python").mkdir()
+    root = tmp_path / "images"
+    for name in ("train", "test", "meta"):
+        (root / name).mkdir(parents=True)
+    with pytest.raises(DataError, match="images/cifar-100-python/train is missing; download=True"):
+        cifar100_lt(root)
+
+
+def test_an_archive_that_is_not_unpacked(stand_in: Path, official: SimpleNamespace, tmp_path: Path) -> None:
+    root = tmp_path / "new"
+    root.mkdir()
+    archive = Path(shutil.copy(official.archive, root))
+    command = f"python -m lt_core data --download --root {root}"
+    words = f"the archive {archive} is not unpacked; download=True ({command}) does that"
+    with pytest.raises(DataError, match=re.escape(words)):
         cifar100_lt(root, 6)
-    with pytest.raises(DataError, match=re.escape(f"{root} cannot be used")):
-        cifar100_lt(root, 6, download=True)
+    with pytest.raises(DataError, match=re.escape(f"is the archive; give its folder {root}, where download=True")):
+        cifar100_lt(archive, 6, download=True)
+    assert len(cifar100_lt(root, 1, download=True).train_images) == 100 * PER_CLASS  # as the message says
+
+
+def test_the_command_of_a_message_is_whole(tmp_path: Path) -> None:
+    root = tmp_path / "my data"
+    with pytest.raises(DataError) as caught:
+        cifar10_lt(root)
+    assert f"(python -m lt_core data --download --root '{root}' --dataset cifar10_lt)" in str(caught.value)
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.ELOOP])
+@pytest.mark.parametrize("place", [".", "cifar-100-python", "cifar-100-python/train"])
+def test_a_folder_that_cannot_be_read(place: str, code: int, stand_in: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    locked, real_stat = stand_in / place, os.stat
+    shutil.rmtree(stand_in / "cifar-100-python")  # else torchvision reads the files before we look at them
+
+    def refuse(path, *args, **kwargs):
+        if Path(path) == locked:
+            raise OSError(code, os.strerror(code), str(path))
+        return real_stat(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    advice = f"check the permissions of {locked.parent}" if code == errno.EACCES else "name another data root"
+    with pytest.raises(DataError, match=re.escape(f"{locked} cannot be read ({os.strerror(code)}); {advice}")):
+        cifar100_lt(stand_in, 6)
+
+
+def test_roots_that_are_no_paths() -> None:
+    with pytest.raises(TypeError, match="root is 5 of type int; the path of a folder is needed"):
+        cifar100_lt(5)
+    with pytest.raises(DataError, match="the data root ~nobody-of-that-name/x cannot be used"):
+        cifar100_lt("~nobody-of-that-name/x")
 
 
 def test_unreadable_file(stand_in: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -322,6 +431,7 @@ def test_root_that_cannot_be_written(code: int, words: str, stand_in: Path, tmp_
         ({"imbalance_factor": 0.1}, "imbalance_factor is 0.1"),
         ({"imbalance_factor": 1000}, "imbalance_factor is 1000"),
         ({"class_order": [1, 0]}, "class_order is"),
+        ({"class_order": [100, *range(99)]}, r"a label of class_order is 100; allowed is a whole number in \[0, 99\]"),
         ({"class_order": [0] * 100}, r"class_order is \[0, 0, 0, 0, 0, 0, 0, 0, ...\] of length 100"),
         ({"seed": -1}, "seed is -1"),
     ],
@@ -332,7 +442,7 @@ def test_wrong_arguments(options: dict, words: str, stand_in: Path) -> None:
 
 
 def test_unknown_data_set() -> None:
-    allowed = "'cifar100_lt', 'cifar10_lt', 'cifar100_lt_tuning', 'synthetic'"
+    allowed = "'cifar100_lt', 'cifar10_lt', 'cifar100_lt_tuning', 'digits_lt', 'synthetic'"
     with pytest.raises(ValueError, match=f"dataset is 'mnist'; allowed are {allowed}"):
         load_dataset("mnist")
     with pytest.raises(ValueError, match="dataset is 'synthetic'; allowed are 'cifar100_lt', 'cifar10_lt'"):

@@ -116,8 +116,42 @@ def test_class_order_moves_counts_to_labels(order: list[int]) -> None:
 
 @pytest.mark.parametrize("order", [[0, 1], [0, 1, 1], [0, 1, 3], [1, 2, 3], [-1, 0, 1], [0, 1, 2, 3]])
 def test_class_order_must_be_a_permutation(order: list[int]) -> None:
-    with pytest.raises(ValueError, match=r"class_order is .* a permutation of 0, ..., 2"):
+    words = r"class_order is .* a permutation of 0, ..., 2|a label of class_order is (-1|3); .* in \[0, 2\]"
+    with pytest.raises(ValueError, match=words):
         counts_in_order([9, 3, 1], order)
+
+
+def test_class_order_of_other_kinds() -> None:
+    for order in (np.array([2, 0, 1]), torch.tensor([2, 0, 1]), range(2, -1, -1)):
+        expected = counts_in_order([9, 3, 1], [int(label) for label in order])
+        found = counts_in_order(np.array([9, 3, 1]), order)
+        assert found == expected
+        assert {type(count) for count in found} == {int}
+    with pytest.raises(TypeError, match=r"a label of class_order is 2\.0 of type float"):
+        counts_in_order([9, 3, 1], [2.0, 0.0, 1.0])
+    with pytest.raises(ValueError, match=r"counts\[1\] is 0"):
+        counts_in_order([9, 0, 1], None)
+
+
+def test_numpy_numbers_give_plain_ones() -> None:
+    counts = class_counts(np.int64(10), np.int32(100), np.float64(20), "exp")
+    assert counts == class_counts(10, 100, 20)
+    assert {type(count) for count in counts} == {int}
+    kept = [longtail_indices(LABELS, [5] * 10, seed).tolist() for seed in (np.int64(3), 3)]
+    assert kept[0] == kept[1]
+    data = synthetic(np.int64(3), np.int64(9), np.float64(3), np.int64(2), np.uint32(1))
+    assert data.class_counts == [9, 5, 3]
+    replaced = dataclasses.replace(data, class_counts=np.array(data.class_counts))
+    assert replaced.class_counts == [9, 5, 3]
+    assert {type(count) for count in replaced.class_counts} == {int}
+
+
+def test_messages_do_not_list_thousands_of_classes() -> None:
+    order = list(range(8142))
+    for wrong in ([*order[:-1], 0], order[:-1], [*order, 8141]):
+        with pytest.raises(ValueError, match="class_order") as caught:
+            counts_in_order([3] * 8142, wrong)
+        assert len(str(caught.value)) < 200
 
 
 @given(st.integers(0, 2**32 - 1), st.lists(st.integers(1, 60), min_size=10, max_size=10))
@@ -169,6 +203,7 @@ def test_subset_takes_lists_arrays_and_tensors() -> None:
         ([0, 1], [1], {}, ValueError, r"counts has shape \(1,\)"),
         ([0, 1, 2], [1, 1], {}, ValueError, r"targets holds the label 2; labels are in \[0, 2\)"),
         ([0, -1, 1], [1, 1], {}, ValueError, "targets holds the label -1"),
+        ([0, -100, 1], [1, 1], {}, ValueError, "targets holds the label -100"),
         ([[0], [1]], [1, 1], {}, ValueError, r"targets has shape \(2, 1\)"),
         ([0.0, 1.0], [1, 1], {}, TypeError, "targets holds float64"),
         ([0, 1], [1, 1], {"seed": -1}, ValueError, "seed is -1"),
@@ -181,11 +216,20 @@ def test_longtail_indices_refuses(targets, counts, options, error, words) -> Non
         longtail_indices(targets, counts, **options)
 
 
+def ignored(targets: torch.Tensor) -> torch.Tensor:
+    """The labels, with one that PyTorch's losses ignore."""
+    return torch.cat([targets[:-1], torch.tensor([-100])])
+
+
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [
         (lambda d: {"train_images": d.train_images.float()}, TypeError, "train_images is torch.float32"),
+        (lambda d: {"train_images": d.train_images.numpy()}, TypeError, "train_images is ndarray; a uint8 tensor"),
         (lambda d: {"test_images": d.test_images.permute(0, 2, 3, 1)}, ValueError, "test_images has shape"),
+        (lambda d: {"test_images": d.test_images[:, :, ::2]}, ValueError, r"\(N, 3, 32, 32\) is needed, as in train"),
+        (lambda d: {"train_targets": ignored(d.train_targets)}, ValueError, "train_targets holds the label -100"),
+        (lambda d: {"test_targets": ignored(d.test_targets)}, ValueError, "test_targets holds the label -100"),
         (lambda d: {"train_targets": d.train_targets[1:]}, ValueError, "train_targets has shape"),
         (lambda d: {"train_targets": d.train_targets.int()}, TypeError, "train_targets is torch.int32"),
         (lambda d: {"test_targets": d.test_targets + 1}, ValueError, "test_targets holds the label 12"),

@@ -417,7 +417,7 @@ def test_cifar10_has_one_source(tmp_path: Path) -> None:
         (("--download", "--source", ""), "source is ''"),
         (("--source", "huggingface"), "--source is 'huggingface' without --download"),
         (("--download", "--source", "huggingface", "--dataset", "cifar10_lt"), "allowed for cifar10_lt"),
-        (("--download", "--source", "huggingface"), "cannot be used"),
+        (("--download", "--source", "huggingface"), "is a file"),
     ],
 )
 def test_command_line_errors(

@@ -14,7 +14,7 @@ from lt_core import records
 from lt_core.data import class_counts, counts_in_order
 from lt_core.report import Study
 from lt_core.training import RunConfig
-from lt_core.training.engine import SWEEP
+from lt_core.training.evaluation import SWEEP
 
 MakeStudy = Callable[..., Study]
 
@@ -51,7 +51,10 @@ def make_record(accuracy: Any = None, seed: int = 0, **config: Any) -> dict[str,
     record: dict[str, Any] = {
         "schema": records.SCHEMA,
         "config": settings.to_dict(),
-        "environment": {"commit": "0123456789", "device": "CPU", "precision": "float32", "seconds": 60.0},
+        "environment": {
+            **dict.fromkeys(("python", "torch", "torchvision", "numpy"), "1.0"),
+            **{"commit": "0123456789", "device": "CPU", "precision": "float32", "threads": 1, "seconds": 60.0},
+        },
         "final": {"last": {"epoch": epochs, **summary(0)}, "best_on_test": {"epoch": epochs - 1, **summary(0.5)}},
         "posthoc": {
             "adjust": {"tau": 1.0, **summary(2.0)},

@@ -256,6 +256,23 @@ def test_factor_gaps_are_differences_and_ratios(make_study: MakeStudy) -> None:
     assert table.loc["A, epoch 40", "few / many"] == round(0.5 / 0.06, 2)
 
 
+def test_factors_are_means_over_the_epochs_that_all_seeds_have_kept(make_study: MakeStudy) -> None:
+    """A long run keeps every tenth epoch and its own best one, which differs between seeds."""
+    runs = [make_record(loss="ala", seed=seed) for seed in range(2)]
+    for record, best in zip(runs, (13, 27), strict=True):
+        record["adjustment"] = [row for row in record["adjustment"] if row["epoch"] in (10, best, 20, 40)]
+    runs[1]["adjustment"][0] |= {"A": [0.1, 0.2, 0.6]}
+    study = make_study(runs)
+    table = analysis.factor_gaps(study)
+    assert table.loc["A, epoch 10"].tolist()[:3] == [0.08, 0.18, 0.55]
+    assert table.loc["A, epoch 40"].tolist()[:3] == [0.06, 0.16, 0.5]
+    lines = analysis.factors(study).axes[0].lines
+    assert [line.get_xdata().tolist() for line in lines] == [[10, 20, 40]] * 3
+    runs[1]["adjustment"] = runs[1]["adjustment"][2:3]
+    with pytest.raises(MissingRuns, match="no epoch whose factors all short runs of ALA have kept"):
+        analysis.factor_gaps(make_study(runs))
+
+
 def test_signals_tell_a_count_from_a_class_effect(make_study: MakeStudy) -> None:
     made = crossed_records((0, 50))
     ala = next(r for r in made if r["config"]["loss"] == "ala" and r["config"]["class_order"] is None)
@@ -425,6 +442,19 @@ def test_labels_outside_a_clone_are_missing_runs(monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(tmp_path)
     with pytest.raises(MissingRuns, match="no test labels"):
         analysis.cifar100_test_labels()
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"text"])
+def test_damaged_labels_are_one_line_that_names_the_file(
+    content: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "book" / "results").mkdir(parents=True)
+    path = tmp_path / "book" / "results" / "cifar100_test_labels.npz"
+    path.write_bytes(content)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(records.RecordError, match="cannot be read") as caught:
+        analysis.cifar100_test_labels()
+    assert str(caught.value).startswith(str(path))
 
 
 def test_labels_score_the_recorded_probabilities_as_the_records_do() -> None:

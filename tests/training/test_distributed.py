@@ -76,7 +76,8 @@ def engine_worker(rank: int, world: int, port: int, folder: str, values: dict[st
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     if world > 1:
         torch.distributed.init_process_group("gloo", rank=rank, world_size=world)
-    trainer = engine.Trainer(RunConfig(**values), lt.data.load_dataset("synthetic"), torch.device("cpu"))
+    config, data = RunConfig(dataset="synthetic", **values), lt.data.load_dataset("synthetic")
+    trainer = engine.Trainer(config, data, torch.device("cpu"))
     if trainer.loss.weight is not None:
         trainer.loss.weight.copy_(lt.losses.class_balanced_weights(trainer.data.class_counts))
     trainer.step.set_learning_rate(0.01)
@@ -106,7 +107,8 @@ def test_two_processes_give_the_gradient_of_the_whole_batch(values: dict[str, An
 def test_the_command_runs_under_torchrun_and_only_the_first_process_writes(tmp_path: Path) -> None:
     out = tmp_path / "run"
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    command += ["--master-port", str(free_port()), "-m", "lt_core", "train", "--loss", "ce", "--recipe", "short"]
+    command += ["--master-port", str(free_port()), "-m", "lt_core", "train", "--dataset", "synthetic"]
+    command += ["--loss", "ce", "--recipe", "short"]
     command += ["--epochs", "2", "--batch-size", "64"]
     done = subprocess.run(
         [*command, "--device", "cpu", "--out", str(out)], capture_output=True, text=True, timeout=180
@@ -115,7 +117,7 @@ def test_the_command_runs_under_torchrun_and_only_the_first_process_writes(tmp_p
     assert done.stdout.count("record: ") == 1
     record = records.load(out)
     assert record["environment"]["processes"] == 2
-    written = {"record.json", "history.csv", "probabilities.npz", "pushes.npz", "last.pt", "previous.pt"}
+    written = {".lock", "record.json", "history.csv", "probabilities.npz", "pushes.npz", "last.pt", "previous.pt"}
     assert {p.name for p in out.iterdir()} == written
     flow = torch.tensor(record["flow"]["first"])
     assert flow.sum() > 100  # the pushes of both processes' images
@@ -125,5 +127,7 @@ def test_a_batch_that_does_not_divide_is_refused(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(distributed, "world", lambda: 3)
     with pytest.raises(ValueError, match="a multiple of the 3 processes"):
         engine.Trainer(
-            RunConfig(recipe="short", batch_size=64), lt.data.load_dataset("synthetic"), torch.device("cpu")
+            RunConfig(dataset="synthetic", recipe="short", batch_size=64),
+            lt.data.load_dataset("synthetic"),
+            torch.device("cpu"),
         )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch.nn import functional as F
@@ -13,12 +17,23 @@ from torch.nn import functional as F
 import lt_core as lt
 from lt_core import records
 from lt_core.losses import LOSS_NAMES
-from lt_core.training import CheckpointError, RunConfig, TrainingError, engine, evaluate, train
+from lt_core.training import (
+    CheckpointError,
+    RunConfig,
+    TrainingError,
+    build_network,
+    engine,
+    evaluate,
+    evaluation,
+    recording,
+    train,
+)
+from lt_core.training.locking import locked
 from lt_core.training.meters import FactorMeter, PushMeter, group_means, loss_gradients
 
 
 def config(**values: Any) -> RunConfig:
-    return RunConfig(**{"recipe": "short", "epochs": 2, "batch_size": 64, **values})
+    return RunConfig(**{"dataset": "synthetic", "recipe": "short", "epochs": 2, "batch_size": 64, **values})
 
 
 @pytest.fixture(scope="module")
@@ -52,9 +67,11 @@ def test_same_seed_same_numbers_and_another_seed_others() -> None:
 def test_the_record_on_disk_is_the_one_returned_up_to_rounding(run: tuple[Path, dict[str, Any]]) -> None:
     folder, record = run
     loaded = records.load(folder)
-    assert loaded == json.loads(records.dumps(record))
+    plain = json.loads(records.dumps(record))
+    assert plain["epochs"]["top1"] == [row["top1"] for row in loaded["epochs"]]  # the file has them by column
+    assert {**loaded, "epochs": None} == {**plain, "epochs": None}
     assert (folder / "record.json").stat().st_size <= records.MAX_BYTES
-    written = {"record.json", "history.csv", "probabilities.npz", "pushes.npz", "last.pt", "previous.pt"}
+    written = {".lock", "record.json", "history.csv", "probabilities.npz", "pushes.npz", "last.pt", "previous.pt"}
     assert {p.name for p in folder.iterdir()} == written
 
 
@@ -82,6 +99,195 @@ def test_record_holds_what_the_schema_promises(run: tuple[Path, dict[str, Any]])
     assert {"torch", "commit", "device", "seconds", "images_per_second", "precision"} <= set(record["environment"])
 
 
+def test_tests_every_few_epochs_change_nothing_but_which_epochs_are_tested() -> None:
+    """Ten epochs, tested every fifth and in the last fifth."""
+    each = train(config(epochs=10, loss="gala"), progress=False)
+    few = train(config(epochs=10, loss="gala"), progress=False, test_every=5)
+    for key in ("posthoc", "adjustment", "adjustment_per_class"):
+        there = {k: v for k, v in few[key].items() if k != "rebalance_best_on_test"} if key == "posthoc" else few[key]
+        here = {k: v for k, v in each[key].items() if k != "rebalance_best_on_test"} if key == "posthoc" else each[key]
+        assert there == here
+    assert few["final"]["last"] == each["final"]["last"]
+    assert [row["train_loss"] for row in few["epochs"]] == [row["train_loss"] for row in each["epochs"]]
+    tested = [row["epoch"] for row in few["epochs"] if row["top1"] is not None]
+    assert tested == [5, 9, 10]
+    assert few["environment"]["test_every"] == 5
+    assert each["environment"]["test_every"] == 1
+    best = max((row for row in few["epochs"] if row["top1"] is not None), key=lambda row: row["top1"])
+    assert few["final"]["best_on_test"]["top1"] == best["top1"]
+    with pytest.raises(ValueError, match="test_every is 3; allowed are 1, 2, 5, 10"):
+        train(config(), progress=False, test_every=3)
+
+
+def test_the_history_of_untested_epochs_has_empty_cells(tmp_path: Path) -> None:
+    train(config(epochs=5, batch_size=245), tmp_path, progress=False, test_every=5)
+    rows = list(csv.DictReader((tmp_path / "history.csv").open()))
+    assert [bool(row["top1"]) for row in rows] == [False, False, False, False, True]
+    assert all(float(row["train_loss"]) > 0 for row in rows)
+
+
+def test_the_test_set_is_run_through_once_an_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    original = engine.predict
+    monkeypatch.setattr(engine, "predict", lambda *a: calls.append(1) or original(*a))
+    train(config(epochs=3), tmp_path / "run", progress=False)
+    assert len(calls) == 3
+    train(config(epochs=3), tmp_path / "run", progress=False, resume=True)  # finished: its checkpoint is tested once
+    assert len(calls) == 4
+
+
+def test_cpu_seconds_are_recorded_beside_wall_seconds(run: tuple[Path, dict[str, Any]]) -> None:
+    environment = run[1]["environment"]
+    assert 0 < environment["cpu_seconds"] < 1.1 * environment["threads"] * environment["seconds"]
+
+
+def test_a_record_that_would_be_too_large_is_refused_before_training(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(records, "MAX_BYTES", 2000)
+    monkeypatch.setattr(engine.Trainer, "run_epoch", lambda *_: pytest.fail("it trained"))
+    with pytest.raises(records.RecordError, match=r"the record has \d+ bytes; at most 2000"):
+        train(config(loss="ala"), tmp_path, progress=False)
+    assert not (tmp_path / "last.pt").exists()
+
+
+@pytest.mark.parametrize("loss", LOSS_NAMES)
+def test_the_size_is_foreseen(loss: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The filled-in record has the real one's keys, epochs and, within a tenth, its size."""
+    foreseen: list[str] = []
+    monkeypatch.setattr(records, "check_size", foreseen.append)
+    trainer = engine.Trainer(config(loss=loss, epochs=3), lt.data.load_dataset("synthetic"), torch.device("cpu"))
+    recording.check_record_size(trainer)
+    assert trainer.history == []
+    engine.run_epochs(trainer, None, False, 1)
+    real = recording.record_of(trainer)
+    shape = json.loads(foreseen[0])
+    assert shape.keys() == real.keys()
+    assert shape["epochs"]["epoch"] == [1, 2, 3]
+    assert shape["epochs"].keys() == real["epochs"][0].keys()
+    assert len(foreseen[0]) == pytest.approx(len(records.dumps(real)), rel=0.1)
+
+
+def test_arrays_are_written_before_the_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the record is, the run counts as finished: a full disk must not leave it without its arrays."""
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(records, "save_pushes", full)
+        with pytest.raises(OSError, match="No space left"):
+            train(config(), tmp_path, progress=False)
+    assert not (tmp_path / "record.json").exists()
+    record = train(config(), tmp_path, progress=False, resume=True)
+    assert (tmp_path / "pushes.npz").exists()
+    assert records.load(tmp_path)["final"]["last"]["top1"] == pytest.approx(record["final"]["last"]["top1"], abs=1e-4)
+
+
+def test_a_collapsed_network_gives_a_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Logits that are not numbers end no run: the loss becomes null, and every accuracy is a number."""
+
+    def collapsed(model: Any, images: torch.Tensor, *_: Any) -> torch.Tensor:
+        logits = torch.full((len(images), 12), 1e30)
+        logits[::2] = float("nan")
+        logits[1::4, 3] = float("inf")
+        return logits
+
+    monkeypatch.setattr(engine, "predict", collapsed)
+    train(config(loss="gala"), tmp_path, progress=False)
+    record = records.load(tmp_path)
+    assert [row["test_loss"] for row in record["epochs"]] == [None, None]
+    for summary in (record["final"]["last"], record["posthoc"]["adjust"], record["posthoc"]["rebalance"]):
+        assert 0 <= summary["top1"] <= 100
+        assert all(0 <= accuracy <= 100 for accuracy in summary["per_class"])
+
+
+def test_underflowing_predictions_are_rebalanced(tmp_path: Path) -> None:
+    """A network that gives a class to no test image at all: probabilities of zero, but log scores."""
+    logits = torch.zeros(8, 4)
+    logits[:, 0] = 4000.0
+    targets, counts = torch.arange(8) % 4, [40, 30, 20, 10]
+    results = evaluation.posthoc_results(logits, targets, counts)
+    assert results["rebalance"]["top1"] == 25.0
+    assert all(isinstance(value, float) for value in evaluation.posthoc_sweep(logits, targets, counts)["rebalance"])
+
+
+def test_numbers_of_numpy_pytorch_and_pandas_become_plain_ones(tmp_path: Path) -> None:
+    """Such a run once trained to its end and could then not be written."""
+    counts = lt.data.load_dataset("synthetic").class_counts
+    given = config(
+        epochs=np.int64(1), seed=torch.tensor(3), imbalance_factor=np.float32(100), drw=np.bool_(False),
+        loss_options={"weight": lt.losses.class_balanced_weights(counts)}, class_order=pd.Series(range(12)),
+    )  # fmt: skip
+    weight = lt.losses.class_balanced_weights(counts).tolist()
+    plain = config(epochs=1, seed=3, loss_options={"weight": weight}, class_order=tuple(range(12)))
+    assert given == plain
+    assert json.dumps(given.to_dict()) == json.dumps(plain.to_dict() | {"imbalance_factor": 100.0})
+    train(given, tmp_path, progress=False)
+    assert records.load(tmp_path)["config"]["loss_options"]["weight"] == weight
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"loss_options": {"reduction": "none"}}, "loss_options has 'reduction'"),
+        ({"loss_options": {"weight": [1, 2]}, "drw": True}, "drw sets the weights itself"),
+        ({"loss_options": {"weight": {3, 4}}}, "weight"),
+        ({"loss_options": {1: 2}}, "the key 1"),
+        ({"loss_options": {"weight": [1.0, float("nan")]}}, "nan"),
+        ({"epochs": np.float64(2.5)}, "epochs is"),
+        ({"seed": np.array([1, 2])}, "seed is"),
+        ({"drw": "yes"}, "drw is 'yes'"),
+    ],
+)
+def test_what_a_run_cannot_obey_is_refused_with_its_configuration(values: dict[str, Any], message: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=message):
+        config(**values)
+
+
+def test_a_directory_in_use_is_refused(tmp_path: Path) -> None:
+    with locked(tmp_path, "training"), pytest.raises(TrainingError, match="another training is at work in"):
+        train(config(), tmp_path, progress=False)
+    train(config(epochs=1), tmp_path, progress=False)
+
+
+def test_a_directory_that_cannot_be_written_is_named_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".lock").mkdir()  # stands for any reason why a file cannot be made here
+    monkeypatch.setattr(engine.Trainer, "run_epoch", lambda *_: pytest.fail("it trained"))
+    with pytest.raises(TrainingError, match="cannot be written"):
+        train(config(), tmp_path, progress=False)
+
+
+def test_tau_needs_a_method(run: tuple[Path, dict[str, Any]]) -> None:
+    with pytest.raises(ValueError, match=r"tau is 2\.0 without a post-hoc method"):
+        evaluate(run[0], tau=2.0)
+    with pytest.raises(ValueError, match="tau is -1"):
+        evaluate(run[0], "adjust", tau=-1)
+
+
+def test_adjusting_what_is_adjusted_already_warns(run: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="the loss 'gala' corrects for the class counts already"):
+        evaluate(run[0], "adjust")
+    train(config(loss="ce", drw=True, epochs=1), tmp_path / "drw", progress=False)
+    train(config(loss="ce", epochs=1), tmp_path / "ce", progress=False)
+    with pytest.warns(UserWarning, match="deferred re-weighting corrects"):
+        evaluate(tmp_path / "drw", "adjust")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        evaluate(tmp_path / "ce", "adjust")
+        evaluate(run[0], "rebalance")
+
+
+def test_build_network_gives_the_run_s_network() -> None:
+    data = lt.data.load_dataset("synthetic")
+    for loss, scale in (("ce", None), ("ala", 1.0)):
+        network = build_network(config(loss=loss), data)
+        assert network(torch.zeros(2, 3, 32, 32)).shape == (2, data.num_classes)
+        assert getattr(network.classifier, "scale", None) == scale
+
+
 def test_precision_is_recorded_and_survives_a_resume(tmp_path: Path) -> None:
     record = train(config(loss="gala"), tmp_path, progress=False, precision="bfloat16")
     assert record["environment"]["precision"] == "bfloat16"
@@ -98,8 +304,10 @@ def test_evaluate_repeats_the_records_numbers(run: tuple[Path, dict[str, Any]]) 
     folder, record = run
     assert evaluate(folder) == {k: v for k, v in record["final"]["last"].items() if k != "epoch"}
     for method in ("adjust", "rebalance"):
-        assert evaluate(folder, method) == record["posthoc"][method]
-    assert evaluate(folder, "adjust", tau=0.0)["top1"] == record["final"]["last"]["top1"]
+        with warnings.catch_warnings(action="ignore"):  # of a double correction
+            assert evaluate(folder, method) == record["posthoc"][method]
+    with warnings.catch_warnings(action="ignore"):
+        assert evaluate(folder, "adjust", tau=0.0)["top1"] == record["final"]["last"]["top1"]
 
 
 def test_checkpoint_holds_galas_accumulators(run: tuple[Path, dict[str, Any]]) -> None:
@@ -192,6 +400,9 @@ def test_the_arrays_beside_a_record(run: tuple[Path, dict[str, Any]], tmp_path: 
     assert (again - own).abs().max() < 1.5 * records.LOG_STEP
     with pytest.raises(records.RecordError, match="there is no file"):
         records.load_pushes(tmp_path)
+    (tmp_path / records.PROBABILITIES).rename(tmp_path / records.PUSHES)
+    with pytest.raises(records.RecordError, match="lacks 'first"):
+        records.load_pushes(tmp_path)
     (tmp_path / records.PUSHES).write_bytes(b"not an archive")
     with pytest.raises(records.RecordError, match="cannot be read"):
         records.load_pushes(tmp_path)
@@ -210,7 +421,7 @@ def test_empty_group_is_none_not_zero() -> None:
 
 @pytest.mark.parametrize(("epochs", "best", "kept"), [(60, 3, 60), (200, 137, 21), (200, 130, 20), (61, 61, 7)])
 def test_recorded_epochs(epochs: int, best: int, kept: int) -> None:
-    numbers = engine.recorded_epochs(epochs, best)
+    numbers = recording.recorded_epochs(epochs, best)
     assert len(numbers) == kept
     assert best in numbers
     assert numbers[-1] == epochs

@@ -15,7 +15,9 @@ from lt_core.training.configs import load_grid, run_directory
 
 FOLDER = Path(__file__).parents[2] / "book" / "experiments"
 FILES = sorted(FOLDER.glob("*.yaml"))
-NAMES = ["ablation", "cpu_crossed", "cpu_main", "cpu_recipe", "crossed", "main", "recipe", "spread", "tuning"]
+NAMES = [
+    "ablation", "cpu_crossed", "cpu_main", "cpu_recipe", "crossed", "full_cpu", "main", "recipe", "spread", "tuning",
+]  # fmt: skip
 SIX = ["ce", "ce-cosine", "balanced_softmax", "ldam-drw", "ala", "gala"]
 NINE = [
     "ce-drw", "ala-drw", "ldam", "focal", "cb", "la", "balanced_softmax-cosine",
@@ -83,6 +85,28 @@ def test_cpu_main_is_the_six_methods_seed_by_seed() -> None:
         part = configs[6 * seed : 6 * seed + 6]
         assert sorted(method(config) for config in part) == sorted(SIX)
         assert {config.seed for config in part} == {seed}
+
+
+def test_full_cpu_begins_with_the_cpu_schedule_and_goes_on_at_full_length() -> None:
+    configs = grid("full_cpu")
+    short, full = configs[:17], configs[17:]
+    assert {config.recipe for config in short} == {"short"}
+    methods = ["ala-drw", "ce-drw", "ldam", "ce-drw-cosine"]
+    assert Counter(method(config) for config in short[:12]) == dict.fromkeys(methods, 3)
+    assert [(config.subset_seed, config.class_order is None) for config in short[12:16]] == [
+        (1, True), (2, True), (0, False), (0, False),
+    ]  # fmt: skip
+    known = [run_directory(config) for config in grid("spread") if config.class_order and config.loss == "ce"][:2]
+    assert [run_directory(config).split("order")[1] for config in short[14:16]] == [n.split("order")[1] for n in known]
+    assert (full[0].epochs, full[0].backbone) == (200, "resnet32")
+    five = ["ce", "ldam-drw", "balanced_softmax", "ala-drw", "gala"]
+    assert [(config.recipe, method(config)) for config in full[:5]] == [("plain", name) for name in five]
+    assert sorted(method(config) for config in full[5:10]) == sorted(five)
+    assert {config.recipe for config in full[5:10]} == {"strong"}
+    assert [(method(config), config.imbalance_factor) for config in full[10:13]] == [("gala", f) for f in (200, 50, 10)]
+    assert [method(config) for config in full[13:16]] == ["ce-cosine", "ala", "ldam"]
+    seeds = {(seed, recipe): number for seed in (1, 2) for recipe, number in (("plain", 3), ("strong", 2))}
+    assert settings(full[16:], "seed", "recipe") == seeds
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,29 @@ def test_config_takes_what_is_not_named_from_the_recipe_and_the_loss() -> None:
     assert replace(config, loss="ldam").classifier_init == "default"  # beside a cosine classifier, too
 
 
+def test_digits_are_trained_by_the_short_recipe_without_augmentation() -> None:
+    config = RunConfig()
+    used = (config.dataset, config.recipe, config.backbone, config.epochs, config.augmentation)
+    assert used == ("digits_lt", "short", "resnet8", 40, "none")
+    assert config.ingredients().augmentation == "none"
+    assert config.to_dict()["augmentation"] == "none"  # the record says what was used
+    assert config.run_name == "digits_lt-ce-if100-s0"
+    strong = RunConfig(recipe="strong")
+    assert (strong.backbone, strong.schedule, strong.augmentation) == ("resnet32", "cosine", "none")
+
+
+def test_an_augmentation_that_is_named_is_obeyed_and_in_the_name() -> None:
+    config = RunConfig(augmentation="crop_flip")
+    assert config.ingredients().augmentation == "crop_flip"
+    assert config.run_name == "digits_lt-ce-crop_flip-if100-s0"
+
+
+@pytest.mark.parametrize("dataset", ["cifar100_lt", "cifar10_lt", "cifar100_lt_tuning", "synthetic"])
+def test_the_other_data_sets_have_the_plain_recipe(dataset: str) -> None:
+    config = RunConfig(dataset=dataset)
+    assert (config.recipe, config.backbone, config.augmentation) == ("plain", "resnet32", "crop_flip")
+
+
 def test_config_survives_json() -> None:
     config = RunConfig(loss="gala", loss_options={"lambda_pos": 1.2}, class_order=(1, 0), subset_seed=3)
     assert RunConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
@@ -117,6 +140,7 @@ def test_config_survives_json() -> None:
 
 def test_run_names_tell_runs_apart() -> None:
     configs = [
+        RunConfig(augmentation="crop_flip"),
         RunConfig(),
         RunConfig(drw=True),
         RunConfig(seed=1),
@@ -133,10 +157,10 @@ def test_run_names_tell_runs_apart() -> None:
         RunConfig(imbalance_factor=100.00001),
         RunConfig(dataset="cifar100_lt"),
         RunConfig(dataset="cifar10_lt"),
-        RunConfig(backbone="resnet8"),
+        RunConfig(backbone="resnet32"),
         RunConfig(epochs=20),
         RunConfig(batch_size=20),
-        RunConfig(augmentation="none"),
+        RunConfig(dataset="cifar100_lt", augmentation="none"),
         RunConfig(schedule="cosine"),
         RunConfig(learning_rate=0.05),
         RunConfig(weight_decay=5e-4),
@@ -159,7 +183,10 @@ def test_run_names_tell_runs_apart() -> None:
         ({"recipe": "strong", "learning_rate": 0.2, "batch_size": 128}, "ce-b128-lr0.2-if100-s0"),
         ({"recipe": "strong", "classifier_init": "kaiming"}, "ce-init_kaiming-if100-s0"),
         ({"recipe": "plain", "classifier_init": "kaiming"}, "ce-if100-s0"),
-        ({"dataset": "synthetic", "loss_options": {"reduction": "sum"}}, "synthetic-ce-reduction_sum-if100-s0"),
+        (
+            {"dataset": "synthetic", "loss": "la", "loss_options": {"tau": 2.0}},
+            "synthetic-la-tau_2.0-if100-s0",
+        ),
     ],
 )
 def test_run_names_leave_out_what_is_usual(values: dict[str, object], name: str) -> None:

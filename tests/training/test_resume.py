@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import lzma
 import random
 import signal
 import subprocess
@@ -15,9 +16,9 @@ import pytest
 import torch
 
 from lt_core import records
-from lt_core.training import CheckpointError, RunConfig, TrainingError, checkpoint, engine, train
+from lt_core.training import CheckpointError, RunConfig, TrainingError, engine, train
 
-CONFIG = RunConfig(loss="gala", recipe="strong", backbone="resnet8", epochs=6, batch_size=64)
+CONFIG = RunConfig(dataset="synthetic", loss="gala", recipe="strong", backbone="resnet8", epochs=6, batch_size=64)
 
 
 def numbers(record: dict[str, Any]) -> dict[str, Any]:
@@ -46,14 +47,14 @@ def interrupted(folder: Path, epochs: int, monkeypatch: pytest.MonkeyPatch) -> N
     with monkeypatch.context() as patch:
         patch.setattr(engine.Trainer, "run_epoch", stop)
         with pytest.raises(StopHere):
-            train(CONFIG, folder, progress=False)
+            train(CONFIG, folder, progress=False, resume=True)
 
 
 @pytest.mark.parametrize("options", [{"loss": "ldam", "drw": True}, {"loss": "ala"}, {"loss": "ce"}])
 def test_resuming_in_every_epoch_gives_the_uninterrupted_numbers(
     options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = RunConfig(recipe="short", epochs=3, batch_size=64, **options)
+    config = RunConfig(dataset="synthetic", recipe="short", epochs=3, batch_size=64, **options)
     expected = numbers(train(config, progress=False))
     original = engine.Trainer.run_epoch
 
@@ -73,8 +74,10 @@ def test_resuming_in_every_epoch_gives_the_uninterrupted_numbers(
 def test_killed_at_random_points_then_resumed(uninterrupted: dict[str, Any], tmp_path: Path) -> None:
     """SIGKILL, several times, at moments that a seed does not foresee; the last call runs to the end."""
     out = tmp_path / "run"
-    command = [sys.executable, "-m", "lt_core", "train", "--out", str(out), "--resume", "--loss", "gala"]
+    command = [sys.executable, "-m", "lt_core", "train", "--out", str(out), "--resume", "--dataset", "synthetic"]
+    command += ["--loss", "gala"]
     command += ["--recipe", "strong", "--backbone", "resnet8", "--epochs", "6", "--batch-size", "64", "--device", "cpu"]
+    command += ["--dataset", "synthetic", "--precision", "float32"]
     chance = random.Random()
     kills = 0
     for wait in (0.2, 1.5, 1.5, 1.5):
@@ -113,17 +116,87 @@ def test_threads_compile_and_precision_are_the_checkpoints(tmp_path: Path, monke
     asked: list[tuple[bool, str]] = []
     original = engine.Trainer.__init__
 
-    def spy(self: engine.Trainer, config: Any, data: Any, device: Any, compiled: bool, precision: str) -> None:
+    def spy(
+        self: engine.Trainer, config: Any, data: Any, device: Any, compiled: bool, precision: str, every: int
+    ) -> None:
         asked.append((compiled, precision))
-        original(self, config, data, device, compiled, precision)
+        original(self, config, data, device, compiled, precision, every)
 
     monkeypatch.setattr(engine.Trainer, "__init__", spy)
     try:
-        train(CONFIG, out, progress=False, resume=True, compile="on", precision="bfloat16")
+        train(CONFIG, out, progress=False, resume=True)
         assert torch.get_num_threads() == threads + 1
     finally:
         torch.set_num_threads(threads)
     assert asked == [(False, "float32")]
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"precision": "bfloat16"}, "precision is 'bfloat16', but .* begun with 'float32'"),
+        ({"compile": "on"}, "compile is 'on', but .* begun with 'off'"),
+        ({"test_every": 5}, "test_every is 5, but .* begun with 1"),
+    ],
+)
+def test_what_a_run_keeps_is_not_changed_when_it_goes_on(
+    asked: dict[str, Any], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupted(tmp_path, 1, monkeypatch)
+    before = (tmp_path / "last.pt").read_bytes()
+    with pytest.raises(TrainingError, match=message):
+        train(CONFIG, tmp_path, progress=False, resume=True, **asked)
+    assert (tmp_path / "last.pt").read_bytes() == before
+
+
+def test_a_resumed_run_names_all_commits_that_trained_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commit is that of the process's start, and a commit that trains twice in a row is named once."""
+    for epochs, commit in ((1, "aaaa"), (2, "bbbb"), (3, "bbbb")):
+        monkeypatch.setattr(records, "git_commit", lambda commit=commit: commit)
+        interrupted(tmp_path, epochs, monkeypatch)
+    environment = train(CONFIG, tmp_path, progress=False, resume=True)["environment"]
+    assert environment["commit"] == "aaaa"
+    assert environment["commits"] == ["aaaa", "bbbb"]
+    monkeypatch.setattr(records, "git_commit", lambda: "cccc")
+    single = train(RunConfig(dataset="synthetic", recipe="short", epochs=1), progress=False)["environment"]
+    assert single["commit"] == "cccc"
+    assert "commits" not in single
+
+
+def test_a_checkpoint_of_the_first_version_goes_on(tmp_path: Path) -> None:
+    """Commit 35be976 wrote it after two of three epochs (its weights rounded, its momentum zeroed, to be small)."""
+    packed = Path(__file__).parent / "data" / "checkpoint_35be976.pt.xz"
+    (tmp_path / "last.pt").write_bytes(lzma.decompress(packed.read_bytes()))
+    saved = torch.load(tmp_path / "last.pt", weights_only=True)
+    config = RunConfig.from_stored(saved["config"])
+    assert config.classifier_init == "kaiming"
+    threads = torch.get_num_threads()
+    try:
+        record = train(config, tmp_path, progress=False, resume=True)
+    finally:
+        torch.set_num_threads(threads)
+    assert [row["epoch"] for row in record["epochs"]] == [1, 2, 3]
+    assert record["epochs"][1]["train_loss"] == saved["history"][1]["train_loss"]
+    environment = json.loads(records.dumps(record))["environment"]
+    assert environment["commits"] == [None, records.git_commit()]
+    assert environment["cpu_seconds"] is None  # that version did not measure them
+    assert environment["test_every"] == 1
+
+
+def test_runs_of_strong_from_before_it_was_as_released_are_refused_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupted(tmp_path, 1, monkeypatch)
+    saved = torch.load(tmp_path / "last.pt", weights_only=True)
+    del saved["config"]["classifier_init"]
+    torch.save(saved, tmp_path / "last.pt")
+    with pytest.raises(CheckpointError, match=r"'strong' is from before .*; train it anew"):
+        train(CONFIG, tmp_path, progress=False, resume=True)
+    saved["config"]["recipe"] = "short"
+    torch.save(saved, tmp_path / "last.pt")
+    config = RunConfig.from_stored(saved["config"])
+    with pytest.raises(CheckpointError, match="when AutoAugment's translations were cut off; train it anew"):
+        train(config, tmp_path, progress=False, resume=True)
 
 
 def test_another_configuration_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,28 +232,11 @@ def test_a_full_disk_stops_the_run_and_leaves_the_good_checkpoint(
 ) -> None:
     interrupted(tmp_path, 2, monkeypatch)
     before = (tmp_path / "last.pt").read_bytes()
-
-    def full(content: Any, file: Any) -> None:
-        file.write(b"half")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(checkpoint.torch, "save", full)
-    with pytest.raises(CheckpointError, match=r"No space left on device; the last good one is .*last\.pt"):
+    (tmp_path / ".last.pt.new").symlink_to("/dev/full")
+    with pytest.raises(CheckpointError, match=r"cannot be written: the disk is full; the last good one is .*last\.pt"):
         train(CONFIG, tmp_path, progress=False, resume=True)
     assert (tmp_path / "last.pt").read_bytes() == before
     assert not list(tmp_path.glob(".*.new"))
-
-
-def test_without_hard_links_the_previous_one_is_still_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: Any, **__: Any) -> None:
-        raise OSError(95, "Operation not supported")
-
-    monkeypatch.setattr(checkpoint.os, "link", refuse)
-    for epoch in (1, 2):
-        content = {key: {} for key in checkpoint.KEYS} | {"epoch": epoch}
-        checkpoint.save_checkpoint(tmp_path, content)
-    assert checkpoint.load_checkpoint(tmp_path)["epoch"] == 2
-    assert torch.load(tmp_path / "previous.pt", weights_only=True)["epoch"] == 1
 
 
 def test_without_resume_a_run_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,7 +248,8 @@ def test_without_resume_a_run_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
 def test_checkpoint_every_few_epochs_and_always_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     epochs: list[int] = []
     monkeypatch.setattr(engine, "save_checkpoint", lambda folder, content: epochs.append(content["epoch"]))
-    train(RunConfig(recipe="short", epochs=5, batch_size=245), tmp_path, progress=False, checkpoint_every=2)
+    config = RunConfig(dataset="synthetic", recipe="short", epochs=5, batch_size=245)
+    train(config, tmp_path, progress=False, checkpoint_every=2)
     assert epochs == [2, 4, 5]
     with pytest.raises(ValueError, match="checkpoint_every is 0"):
         train(CONFIG, progress=False, checkpoint_every=0)

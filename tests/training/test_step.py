@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,15 +14,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import lt_core as lt
 from lt_core.losses import LOSS_NAMES
-from lt_core.training import RunConfig, engine
-from lt_core.training.step import CPU_STEPS_THAT_PAY, pick_compile, pick_precision
+from lt_core.training import RunConfig, devices, engine
+from lt_core.training.devices import CPU_STEPS_THAT_PAY, pick_compile, pick_precision
 from lt_core.validation import trusted_values
 
 CPU = torch.device("cpu")
 
 
 def trainer(loss: str, batch_size: int = 64, **values: Any) -> engine.Trainer:
-    config = RunConfig(loss=loss, recipe="short", epochs=2, batch_size=batch_size, **values)
+    config = RunConfig(dataset="synthetic", loss=loss, recipe="short", epochs=2, batch_size=batch_size, **values)
     return engine.Trainer(config, lt.data.load_dataset("synthetic"), CPU)
 
 
@@ -69,7 +73,7 @@ def test_the_step_compiles_to_one_graph_with_the_eager_numbers(loss: str) -> Non
 def test_inductor_gives_the_eager_numbers() -> None:
     """The real compiler, on the loss with state."""
     torch._dynamo.reset()
-    config = RunConfig(loss="gala", recipe="short", epochs=2, batch_size=64)
+    config = RunConfig(dataset="synthetic", loss="gala", recipe="short", epochs=2, batch_size=64)
     data = lt.data.load_dataset("synthetic")
     eager = engine.Trainer(config, data, CPU)
     compiled = engine.Trainer(config, data, CPU, compiled=True)
@@ -111,28 +115,59 @@ def test_labels_are_checked_once_at_load() -> None:
     data = lt.data.load_dataset("synthetic")
     data.train_targets[0] = 99
     with pytest.raises(ValueError, match="label 99"):
-        engine.Trainer(RunConfig(recipe="short"), data, CPU)
+        engine.Trainer(RunConfig(dataset="synthetic", recipe="short"), data, CPU)
 
 
 def test_compile_choice(monkeypatch: pytest.MonkeyPatch) -> None:
     gpu = torch.device("cuda")
-    assert pick_compile("on", CPU, 1)
-    assert not pick_compile("off", gpu, 10**9)
-    assert pick_compile("auto", gpu, 1)
-    assert not pick_compile("auto", CPU, CPU_STEPS_THAT_PAY - 1)
+    assert pick_compile("on", CPU, 1, "bfloat16")
+    assert not pick_compile("off", gpu, 10**9, "float16")
+    assert pick_compile("auto", gpu, 1, "bfloat16")
+    assert not pick_compile("auto", CPU, CPU_STEPS_THAT_PAY - 1, "float32")
     monkeypatch.setattr("shutil.which", lambda name: "/usr/bin/g++")
-    assert pick_compile("auto", CPU, CPU_STEPS_THAT_PAY)
+    assert pick_compile("auto", CPU, CPU_STEPS_THAT_PAY, "float32")
+    assert not pick_compile("auto", CPU, CPU_STEPS_THAT_PAY, "bfloat16")
     monkeypatch.setattr("shutil.which", lambda name: None)
-    assert not pick_compile("auto", CPU, CPU_STEPS_THAT_PAY)
+    assert not pick_compile("auto", CPU, CPU_STEPS_THAT_PAY, "float32")
     with pytest.raises(ValueError, match="compile is 'maybe'"):
-        pick_compile("maybe", CPU, 1)
+        pick_compile("maybe", CPU, 1, "float32")
 
 
 def test_precision_follows_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert pick_precision(CPU) == "float32"
+    for has, precision in ((False, "float32"), (True, "bfloat16")):
+        monkeypatch.setattr(devices, "cpu_has_bfloat16", lambda has=has: has)
+        assert pick_precision(CPU) == precision
     assert pick_precision(CPU, "bfloat16") == "bfloat16"
     with pytest.raises(ValueError, match="precision is 'half'"):
         pick_precision(CPU, "half")
     for capability, precision in (((7, 5), "float16"), ((8, 0), "bfloat16"), ((9, 0), "bfloat16")):
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device, c=capability: c)
         assert pick_precision(torch.device("cuda")) == precision
+
+
+def test_bfloat16_is_looked_up_in_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()  # the fixture of all tests
+    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else pytest.skip("not run: no Linux")
+    assert devices.cpu_has_bfloat16() == ("avx512_bf16" in flags or "amx_tile" in flags)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_step_runs_no_reference_kernel(precision: str, request: pytest.FixtureRequest) -> None:
+    """oneDNN says which kernel it took; torch 2.14.0 took one that was 1,880 times slower than the usual one."""
+    if precision == "bfloat16" and "avx512_bf16" not in Path("/proc/cpuinfo").read_text():
+        pytest.skip("not run: this CPU has no bfloat16, so its kernels are reference kernels")
+    code = (
+        "import torch, lt_core as lt; from lt_core.training import RunConfig, engine; "
+        "config = RunConfig(dataset='synthetic', recipe='short', batch_size=64); "
+        "run = engine.Trainer(config, lt.data.load_dataset('synthetic'), torch.device('cpu'), False, '{}'); "
+        "run.step(run.images[:64], run.targets[:64]); run.test_logits()"
+    )
+    env = os.environ | {"ONEDNN_VERBOSE": "1"}
+    command = [sys.executable, "-c", code.format(precision)]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    kernels = [line.split(",") for line in done.stdout.splitlines() if ",exec,cpu," in line]
+    convolutions = [line for line in kernels if "convolution" in line]
+    assert len(convolutions) >= 9, "oneDNN's log is not what it was"
+    slow = [",".join(line) for line in kernels if any(part.startswith(("ref:", "ref_")) for part in line)]
+    assert not slow, slow[0]

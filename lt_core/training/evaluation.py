@@ -1,0 +1,156 @@
+"""From a network to logits, and from logits to what a record says of them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lt_core import metrics, posthoc, records
+from lt_core.data import load_dataset
+from lt_core.data.augment import Normalize
+from lt_core.training.build import build_network, build_run_loss, inference_scale
+from lt_core.training.checkpoint import applying, load_checkpoint
+from lt_core.training.devices import pick_device
+from lt_core.training.recipes import RunConfig
+from lt_core.validation import check_choice, check_number
+
+EVALUATION_BATCH = {"cuda": 2000, "cpu": 128}  # a CPU's caches hold the activations of few images
+CORRECTS_COUNTS = ("cb", "la", "balanced_softmax", "gala")  # losses after which an adjustment corrects twice
+SWEEP = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)  # strengths tau of the two post-hoc methods in a record
+
+
+@torch.no_grad()
+def predict(model: nn.Module, images: Tensor, scale: float, device: torch.device, precision: str) -> Tensor:
+    """Inference logits (N, C), float32 on the CPU: the network's outputs times ``scale``."""
+    model.eval()
+    normalize = Normalize().to(device)
+    batches, size = [], EVALUATION_BATCH[device.type]
+    with torch.autocast(device.type, getattr(torch, precision), enabled=precision != "float32"):
+        for part in images.split(size):
+            batches.append(model(normalize(part.to(device))).float())
+    return scale * torch.cat(batches).cpu()
+
+
+def accuracies(predictions: Tensor, targets: Tensor, class_counts: Sequence[int]) -> dict[str, float | None]:
+    """``top1``, ``many``, ``medium`` and ``few`` in percent; None for an empty group."""
+    shots = metrics.shot_accuracy(predictions, targets, class_counts)
+    top1 = 100.0 * (predictions == targets).double().mean().item()
+    groups = {name: None if share is None else 100.0 * share for name, share in shots.items()}
+    return {"top1": top1} | {name: groups[name] for name in records.GROUPS}
+
+
+def finite(logits: Tensor) -> Tensor:
+    """The logits with plus and minus infinity at 1e30, and what is not a number at the lowest.
+
+    A network whose training has collapsed can give such; it then has accuracies all the same, near chance.
+    """
+    return torch.nan_to_num(logits, nan=-1e30, posinf=1e30, neginf=-1e30)
+
+
+def summarise(probabilities: Tensor, targets: Tensor, class_counts: Sequence[int]) -> dict[str, Any]:
+    """What a record keeps of one evaluation.
+
+    Accuracies, balanced error and ECE in percent, the slope of `lt_core.metrics.column_mean_slope`, and per-class
+    accuracy, from probabilities (N, C).
+    """
+    predictions = probabilities.argmax(1)
+    per_class = metrics.per_class_accuracy(predictions, targets, len(class_counts))
+    return {
+        **accuracies(predictions, targets, class_counts),
+        "balanced_error": 100.0 * metrics.balanced_error(predictions, targets, len(class_counts)),
+        "ece": 100.0 * metrics.expected_calibration_error(probabilities, targets),
+        "column_slope": metrics.column_mean_slope(probabilities, class_counts),
+        "per_class": [round(100.0 * a, 1) for a in per_class.tolist()],
+    }
+
+
+def posthoc_sweep(logits: Tensor, targets: Tensor, class_counts: Sequence[int]) -> dict[str, list[float]]:
+    """Top-1 accuracy (percent) after prior adjustment and after re-balancing, over strengths tau."""
+
+    def top1(scores: Tensor) -> float:
+        return 100.0 * (scores.argmax(1) == targets).double().mean().item()
+
+    return {
+        "tau": list(SWEEP),
+        "adjust": [top1(posthoc.adjust_logits(logits, class_counts, tau)) for tau in SWEEP],
+        "rebalance": [top1(posthoc.rebalance_logits(logits.double(), tau)) for tau in SWEEP],
+    }
+
+
+def target_quantiles(probabilities: Tensor, targets: Tensor, class_counts: Sequence[int]) -> dict[str, Any]:
+    """Quantiles 0, 0.05, ..., 1 of the target's probability over the test images of each group (ALA's Figure 3)."""
+    own = probabilities.double().gather(1, targets[:, None]).squeeze(1)
+    masks, levels = metrics.shot_groups(class_counts), torch.linspace(0, 1, 21, dtype=torch.float64)
+    inside = {group: own[masks[group][targets]] for group in records.GROUPS}
+    return {
+        group: [round(q, 3) for q in values.quantile(levels).tolist()] if len(values) else None
+        for group, values in inside.items()
+    }
+
+
+def posthoc_results(logits: Tensor, targets: Tensor, class_counts: Sequence[int], tau: float = 1.0) -> dict[str, Any]:
+    """The summary after prior adjustment and after re-balancing (which looks at all test predictions at once)."""
+    adjusted = posthoc.adjust_logits(logits, class_counts, tau).softmax(1)
+    rebalanced = posthoc.rebalance_logits(logits.double(), tau).softmax(1)
+    return {
+        "adjust": {"tau": tau, **summarise(adjusted, targets, class_counts)},
+        "rebalance": {"tau": tau, **summarise(rebalanced, targets, class_counts)},
+    }
+
+
+def evaluate(
+    run: str | Path,
+    method: str | None = None,
+    tau: float | None = None,
+    data_root: str | Path | None = None,
+    device: str = "auto",
+) -> dict[str, Any]:
+    """Test a run again from its checkpoint, plain or after a post-hoc adjustment.
+
+    Args:
+        run: run directory of `train`.
+        method: None, "adjust" (subtract tau times the log prior) or "rebalance" (divide by column masses to the tau).
+        tau: strength of the adjustment, at least 0; None is 1. Without a method there is nothing that it could scale.
+        data_root, device: as in `train`.
+
+    Returns:
+        The summary: top1, many, medium, few, balanced_error, ece (percent) and per_class.
+
+    Warns:
+        UserWarning: "adjust" on a run whose loss or weights correct for the counts already.
+
+    Raises:
+        ValueError: an unknown method, or tau without a method.
+        CheckpointError: there is no checkpoint, or it is not one of ours.
+    """
+    if method is not None:
+        check_choice("posthoc", method, ("adjust", "rebalance"))
+    elif tau is not None:
+        raise ValueError(f"tau is {tau!r} without a post-hoc method; name one: adjust or rebalance")
+    tau = 1.0 if tau is None else check_number("tau", tau, low=0.0)
+    place, folder = pick_device(device), Path(run)
+    saved = load_checkpoint(folder)
+    with applying(folder):
+        config = RunConfig.from_stored(saved["config"])
+    if method == "adjust" and (config.drw or config.loss in CORRECTS_COUNTS):
+        done = "deferred re-weighting" if config.drw else f"the loss {config.loss!r}"
+        warnings.warn(
+            f"{done} corrects for the class counts already; adjusting the logits corrects twice, and usually costs "
+            "accuracy",
+            stacklevel=2,
+        )
+    data = load_dataset(config.dataset, data_root, config.imbalance_factor, config.subset_seed, config.class_order)
+    model, loss = build_network(config, data), build_run_loss(config, data)
+    with applying(folder):
+        model.load_state_dict(saved["model"])
+    scale = inference_scale(config, loss)
+    model = model.to(place).to(memory_format=torch.channels_last)
+    logits = finite(predict(model, data.test_images, scale, place, saved["precision"]))
+    if method is None:
+        return summarise(logits.softmax(1), data.test_targets, data.class_counts)
+    return posthoc_results(logits, data.test_targets, data.class_counts, tau)[method]
