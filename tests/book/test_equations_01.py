@@ -1,4 +1,4 @@
-"""The displayed equations of chapter 01, each evaluated on both sides by independent means."""
+"""The displayed equations of chapter 01, typed in Python: independent ways where there are two, else `lt_core`."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ def normal_density(x: Tensor) -> Tensor:
     return torch.exp(-0.5 * x**2) / math.sqrt(2 * math.pi)
 
 
+@pytest.mark.display("6c002db6")
 def test_01_odds(assert_equation: Check, generator: torch.Generator) -> None:
     pi, p, _ = random_world(generator)
     joint = pi[:, None] * p
@@ -44,6 +45,7 @@ def test_01_odds(assert_equation: Check, generator: torch.Generator) -> None:
     assert_equation(left, likelihood + prior, wrong=[likelihood - prior, prior - likelihood])
 
 
+@pytest.mark.display("b017e615")
 def test_01_boundary(assert_equation: Check, generator: torch.Generator) -> None:
     draws = torch.rand(20, 2, dtype=torch.float64, generator=generator)
     distance, odds = 1 + 4 * draws[:, 0], torch.exp(8 * draws[:, 1] - 4)
@@ -57,6 +59,7 @@ def test_01_boundary(assert_equation: Check, generator: torch.Generator) -> None
     assert_equation((low + high) / 2, distance / 2 + shift, wrong=wrong)
 
 
+@pytest.mark.display("0e6dd1f4")
 def test_01_risk(assert_equation: Check, generator: torch.Generator) -> None:
     q, p, h = random_world(generator)
     points = range(len(h))
@@ -70,6 +73,7 @@ def test_01_risk(assert_equation: Check, generator: torch.Generator) -> None:
     assert every[risks.argmin()].tolist() == joint.argmax(0).tolist() != p[:, :4].argmax(0).tolist()
 
 
+@pytest.mark.display("5c56f042")
 @pytest.mark.parametrize("factor", [1, 2, 10, 37, 50, 100, 200, 500])
 @pytest.mark.parametrize(("classes", "n_max"), [(100, 500), (10, 5000)])
 def test_01_profile(assert_equation: Check, factor: int, classes: int, n_max: int) -> None:
@@ -85,6 +89,7 @@ def test_01_profile(assert_equation: Check, factor: int, classes: int, n_max: in
     assert_equation(torch.tensor(exact), counts, wrong=[flipped.floor()] if factor > 1 else [])
 
 
+@pytest.mark.display("bc395947")
 def test_01_recall(assert_equation: Check, generator: torch.Generator) -> None:
     predictions, targets = random_predictions(generator)
     pairs = list(zip(predictions.tolist(), targets.tolist(), strict=True))
@@ -94,6 +99,7 @@ def test_01_recall(assert_equation: Check, generator: torch.Generator) -> None:
     assert_equation(left, torch.tensor(right, dtype=torch.float64), wrong=[torch.tensor(precision), 1 - left])
 
 
+@pytest.mark.display("d970313e")
 def test_01_balanced(assert_equation: Check, generator: torch.Generator) -> None:
     predictions, targets = random_predictions(generator)
     wrong_share = [
@@ -109,6 +115,7 @@ def test_01_balanced(assert_equation: Check, generator: torch.Generator) -> None
     )
 
 
+@pytest.mark.display("db8ca186")
 def test_01_shot(assert_equation: Check, generator: torch.Generator) -> None:
     predictions, targets = random_predictions(generator)
     counts = [500, 101, 100, 20, 19, 5]  # both borders
@@ -123,6 +130,7 @@ def test_01_shot(assert_equation: Check, generator: torch.Generator) -> None:
         assert_equation(groups[name], right, wrong=[by_image, *others])
 
 
+@pytest.mark.display("ecfa7473")
 def test_01_weighted(assert_equation: Check, generator: torch.Generator) -> None:
     predictions, targets = random_predictions(generator)
     recall = lt.metrics.per_class_accuracy(predictions, targets, C)
@@ -131,6 +139,7 @@ def test_01_weighted(assert_equation: Check, generator: torch.Generator) -> None
     assert_equation(left, (share * recall).sum(), wrong=[recall.mean(), 1 - (share * recall).sum()])
 
 
+@pytest.mark.display("99566a81")
 @pytest.mark.parametrize("accuracy", [0.05, 0.35, 0.5, 0.9])
 def test_01_binomial(assert_equation: Check, accuracy: float) -> None:
     size = 100
@@ -143,6 +152,7 @@ def test_01_binomial(assert_equation: Check, accuracy: float) -> None:
     assert_equation(left, right, wrong=wrong)
 
 
+@pytest.mark.display("3006ac61")
 def test_01_paired(assert_equation: Check, generator: torch.Generator) -> None:
     shared = torch.randn(500, dtype=torch.float64, generator=generator)
     first, second = (shared + torch.randn(500, dtype=torch.float64, generator=generator) for _ in range(2))
@@ -153,6 +163,7 @@ def test_01_paired(assert_equation: Check, generator: torch.Generator) -> None:
     assert_equation(left, parts[0] + parts[1] - parts[2], wrong=wrong)
 
 
+@pytest.mark.display("cef396ed")
 @pytest.mark.parametrize("epochs", [2, 3, 8, 40, 200])
 def test_01_maximum(assert_equation: Check, epochs: int) -> None:
     sigma = 0.7

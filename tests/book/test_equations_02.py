@@ -1,9 +1,10 @@
-"""Every displayed equation of chapter 02, both sides on random input."""
+"""The displayed equations of chapter 02, typed in Python: independent ways where there are two, else `lt_core`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -69,6 +70,7 @@ def adjustment(generator: torch.Generator, size: int) -> Tensor:
     return 3 * torch.rand(size, C, generator=generator, dtype=torch.float64)
 
 
+@pytest.mark.display("94ff3e62")
 def test_02_softmax(assert_equation: Check, generator: torch.Generator) -> None:
     logits, _ = batch(generator)
     right = logits.exp() / logits.exp().sum(1, keepdim=True)
@@ -76,6 +78,7 @@ def test_02_softmax(assert_equation: Check, generator: torch.Generator) -> None:
     assert_equation(torch.softmax(logits, 1), right, wrong=[flipped])
 
 
+@pytest.mark.display("8499a636")
 def test_02_loss(assert_equation: Check, generator: torch.Generator) -> None:
     logits, targets = batch(generator)
     left = lt.losses.CrossEntropyLoss(reduction="none")(logits, targets)
@@ -84,12 +87,16 @@ def test_02_loss(assert_equation: Check, generator: torch.Generator) -> None:
     assert_equation(left, partition - target, wrong=[partition + target, -partition - target])
 
 
+@pytest.mark.display("b1ef61d8")
 def test_02_log_partition(assert_equation: Check, generator: torch.Generator) -> None:
     logits, _ = batch(generator)
     left = differences(lambda z: z.exp().sum(1).log(), logits)
-    assert_equation(left, logits.softmax(1), wrong=[(-logits).softmax(1)], tolerance=1e-7)
+    middle = logits.exp() / logits.exp().sum(1, keepdim=True)
+    for right in (middle, logits.softmax(1)):
+        assert_equation(left, right, wrong=[(-logits).softmax(1)], tolerance=1e-7)
 
 
+@pytest.mark.display("7a35e03a")
 def test_02_gradient(assert_equation: Check, generator: torch.Generator) -> None:
     logits, targets = batch(generator)
     p, one_hot = logits.softmax(1), F.one_hot(targets, C).double()
@@ -97,6 +104,7 @@ def test_02_gradient(assert_equation: Check, generator: torch.Generator) -> None
     assert_equation(autograd(lambda z: literal_loss(z, targets), logits), p - one_hot, wrong=wrong)
 
 
+@pytest.mark.display("b27d0995")
 def test_02_forces(assert_equation: Check, generator: torch.Generator) -> None:
     logits, targets = batch(generator)
     gradient = differences(lambda z: literal_loss(z, targets), logits)
@@ -107,15 +115,19 @@ def test_02_forces(assert_equation: Check, generator: torch.Generator) -> None:
     assert_equation(gradient[~own], negative, wrong=[1 - negative], tolerance=1e-7)
 
 
+@pytest.mark.display("1447efc0")
 def test_02_balance(assert_equation: Check, generator: torch.Generator) -> None:
     logits, targets = batch(generator)
     gradient = autograd(lambda z: literal_loss(z, targets), logits)
     rows = zip(gradient.tolist(), targets.tolist(), strict=True)
-    negatives = [sum(row[j] for j in range(C) if j != y) for row, y in rows]
-    p = target_entries(logits.softmax(1), targets)
-    assert_equation(torch.tensor(negatives, dtype=torch.float64), 1 - p, wrong=[1 + p, p - 1])
+    negatives = torch.tensor([sum(row[j] for j in range(C) if j != y) for row, y in rows], dtype=torch.float64)
+    own, p = F.one_hot(targets, C).bool(), logits.softmax(1)
+    others, target = (p * ~own).sum(1), p[own]
+    for right in (others, 1 - target, -gradient[own]):
+        assert_equation(negatives, right, wrong=[1 + target, p.sum(1), target])
 
 
+@pytest.mark.display("19938822")
 def test_02_row_gradient(assert_equation: Check, generator: torch.Generator) -> None:
     features = torch.randn(N, 3, generator=generator, dtype=torch.float64)
     _, targets = batch(generator)
@@ -140,6 +152,7 @@ def push_gradients(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     return loss_gradients(lt.losses.CrossEntropyLoss(), logits, targets, {})
 
 
+@pytest.mark.display("bcd7ef07")
 def test_02_push_matrix(assert_equation: Check, generator: torch.Generator) -> None:
     logits, targets = batch(generator)
     right = literal_pushes(logits, targets)
@@ -152,12 +165,14 @@ def test_02_push_matrix(assert_equation: Check, generator: torch.Generator) -> N
     assert_equation(meter.pushes, right, wrong=wrong, tolerance=1e-5)
 
 
+@pytest.mark.display("aea78008")
 def test_02_image_side(assert_equation: Check, generator: torch.Generator) -> None:
     pushes = offset_gradients(*batch(generator))
     off_diagonal = torch.stack([sum((pushes[k, j] for j in range(C) if j != k), torch.tensor(0.0)) for k in range(C)])
     assert_equation(-pushes.diagonal(), off_diagonal, wrong=[pushes.sum(1), pushes.diagonal()])
 
 
+@pytest.mark.display("1771977b")
 def test_02_row_side(assert_equation: Check, generator: torch.Generator) -> None:
     logits, targets = batch(generator)
     layer_bias = autograd(lambda b: F.cross_entropy(logits + b, targets, reduction="sum"), torch.zeros(C).double())
@@ -167,6 +182,7 @@ def test_02_row_side(assert_equation: Check, generator: torch.Generator) -> None
     assert_equation(left, layer_bias)
 
 
+@pytest.mark.display("9089721e")
 def test_02_ratio(assert_equation: Check, generator: torch.Generator) -> None:
     logits, targets = batch(generator)
     pushes = literal_pushes(logits, targets)
@@ -180,13 +196,15 @@ def test_02_ratio(assert_equation: Check, generator: torch.Generator) -> None:
     assert_equation(meter.row_ratio(), right, wrong=wrong, tolerance=1e-5)
 
 
+@pytest.mark.display("fce310fa")
 def test_02_start(assert_equation: Check, generator: torch.Generator) -> None:
     _, targets = batch(generator)
     pushes = offset_gradients(torch.zeros(N, C, dtype=torch.float64), targets)
     left = -pushes.diagonal() / (pushes.sum(0) - pushes.diagonal())
     counts = torch.bincount(targets, minlength=C).double()
     wrong = [counts * (C + 1) / (N - counts), counts * (C - 1) / (N + counts), (N - counts) / counts / (C - 1)]
-    assert_equation(left, counts * (C - 1) / (N - counts), wrong=wrong)
+    for right in (counts * (1 - 1 / C) / ((N - counts) / C), counts * (C - 1) / (N - counts)):
+        assert_equation(left, right, wrong=wrong)
 
 
 def optimum(features: Tensor, targets: Tensor) -> nn.Linear:
@@ -206,6 +224,7 @@ def optimum(features: Tensor, targets: Tensor) -> nn.Linear:
     return layer
 
 
+@pytest.mark.display("2a127ddf")
 def test_02_stationary(assert_equation: Check, generator: torch.Generator) -> None:
     targets = torch.arange(C).repeat_interleave(torch.tensor([60, 30, 15, 8, 6]))
     features = torch.randn(len(targets), 2, generator=generator, dtype=torch.float64)
@@ -218,6 +237,7 @@ def test_02_stationary(assert_equation: Check, generator: torch.Generator) -> No
     assert not torch.equal(torch.bincount(decided, minlength=C).double(), counts), "the sums balance, decisions do not"
 
 
+@pytest.mark.display("930cffa9")
 def test_02_ledger(assert_equation: Check, generator: torch.Generator) -> None:
     features = torch.randn(N, 3, generator=generator, dtype=torch.float64)
     _, targets = batch(generator)
@@ -239,6 +259,7 @@ def test_02_ledger(assert_equation: Check, generator: torch.Generator) -> None:
     )
 
 
+@pytest.mark.display("9597d68a")
 def test_02_adjusted(assert_equation: Check, generator: torch.Generator) -> None:
     logits, targets = batch(generator)
     counts = torch.tensor([50, 20, 9, 4, 2])
@@ -252,6 +273,7 @@ def test_02_adjusted(assert_equation: Check, generator: torch.Generator) -> None
     assert_equation(left, right(-1.0), wrong=[right(1.0), right(0.0)], tolerance=1e-6)
 
 
+@pytest.mark.display("54a0a981")
 def test_02_adjusted_gradient(assert_equation: Check, generator: torch.Generator) -> None:
     logits, targets = batch(generator)
     adjusting = adjustment(generator, N)
@@ -276,6 +298,7 @@ def growth(logits: Tensor, adjusting: Tensor, targets: Tensor, scale: float = 1.
     return target_entries(torch.autograd.grad(force.sum(), moved)[0], targets)
 
 
+@pytest.mark.display("7e9d27f2")
 def test_02_odds(assert_equation: Check, generator: torch.Generator) -> None:
     logits, targets = batch(generator)
     adjusting = adjustment(generator, N)
@@ -287,17 +310,23 @@ def test_02_odds(assert_equation: Check, generator: torch.Generator) -> None:
             left_out[i] += logits[i, j].exp() * (j != y)
     gap = target_entries(adjusting - logits, targets)
     wrong = [rest * (-gap).exp(), left_out * gap.exp(), gap.exp() / rest]
-    assert_equation(force / (1 - force), rest * gap.exp(), wrong=wrong, tolerance=1e-7)
+    p = target_entries((logits - adjusting).softmax(1), targets)
+    for right in ((1 - p) / p, rest * gap.exp()):
+        assert_equation(force / (1 - force), right, wrong=wrong, tolerance=1e-7)
 
 
+@pytest.mark.display("46856ffd")
 def test_02_growth(assert_equation: Check, generator: torch.Generator) -> None:
     logits, targets = batch(generator)
     adjusting = adjustment(generator, N)
     p = target_entries((logits - adjusting).softmax(1), targets)
     q = target_entries((logits + adjusting).softmax(1), targets)
-    assert_equation(growth(logits, adjusting, targets), p * (1 - p), wrong=[p * (1 + p), q * (1 - q)])
+    force = target_force(logits, adjusting, targets).detach()
+    for right in (force * (1 - force), p * (1 - p)):
+        assert_equation(growth(logits, adjusting, targets), right, wrong=[p * (1 + p), q * (1 - q)])
 
 
+@pytest.mark.display("c5aa88db")
 def test_02_growth_scaled(assert_equation: Check, generator: torch.Generator) -> None:
     cosines = torch.rand(N, C, generator=generator, dtype=torch.float64) * 0.4 - 0.2
     _, targets = batch(generator)

@@ -1,10 +1,11 @@
-"""The displayed equations of chapter 06, each evaluated in two independent ways on random input."""
+"""The displayed equations of chapter 06, typed in Python: independent ways where there are two, else `lt_core`."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 
+import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -50,6 +51,7 @@ def quantity_of(targets: Tensor) -> Tensor:
     return torch.tensor([literal_qf(int(y)) for y in targets], dtype=torch.float64)
 
 
+@pytest.mark.display("85a063d8")
 def test_06_cosine(assert_equation: Check, generator: torch.Generator) -> None:
     classifier = lt.models.CosineClassifier(5, 4).double()
     features = torch.randn(3, 5, generator=generator, dtype=torch.float64)
@@ -60,6 +62,7 @@ def test_06_cosine(assert_equation: Check, generator: torch.Generator) -> None:
     assert_equation(classifier(features).detach(), inner / norms, wrong=[inner * norms, inner])
 
 
+@pytest.mark.display("8a26721e")
 def test_06_smallest_loss(assert_equation: Check, generator: torch.Generator) -> None:
     classes, scale = 4, 3.0
 
@@ -91,12 +94,14 @@ def test_06_smallest_loss(assert_equation: Check, generator: torch.Generator) ->
     assert min(smallest_found(classes - 2) for _ in range(3)) > formula() + 1e-3
 
 
+@pytest.mark.display("5f355603")
 def test_06_ldam(assert_equation: Check) -> None:
     literal = torch.tensor([0.5 * (min(COUNTS) / n) ** 0.25 for n in COUNTS], dtype=torch.float64)
     flipped = torch.tensor([0.5 * (min(COUNTS) / n) ** -0.25 for n in COUNTS], dtype=torch.float64)
     assert_equation(lt.losses.ldam_margins(COUNTS, dtype=torch.float64), literal, wrong=[flipped, 2 * literal])
 
 
+@pytest.mark.display("17bcfcf8")
 def test_06_adjustment(assert_equation: Check, generator: torch.Generator) -> None:
     # The left side is read off the loss: with one rival the target's odds give the amount taken off.
     cosines, targets = draw(generator)
@@ -111,6 +116,7 @@ def test_06_adjustment(assert_equation: Check, generator: torch.Generator) -> No
     assert_equation(subtracted, df * qf, wrong=[df + qf, df / qf, df])
 
 
+@pytest.mark.display("0a50ac43")
 def test_06_df(assert_equation: Check, generator: torch.Generator) -> None:
     angle = math.pi * torch.rand(20, generator=generator, dtype=torch.float64)
     df = lt.losses.difficulty_factor(angle.cos())
@@ -119,6 +125,7 @@ def test_06_df(assert_equation: Check, generator: torch.Generator) -> None:
     assert ((df >= 0) & (df <= 1)).all()
 
 
+@pytest.mark.display("0b1d1a3b")
 def test_06_df_distance(assert_equation: Check, generator: torch.Generator) -> None:
     x, w = torch.randn(2, 10, 7, generator=generator, dtype=torch.float64)
     df = lt.losses.difficulty_factor(F.cosine_similarity(x, w))
@@ -127,6 +134,7 @@ def test_06_df_distance(assert_equation: Check, generator: torch.Generator) -> N
     assert_equation(df, quarter, wrong=[((x + w) ** 2).sum(1) / 4, 2 * quarter])
 
 
+@pytest.mark.display("85aeaa1e")
 def test_06_qf(assert_equation: Check) -> None:
     literal = torch.tensor([literal_qf(k) for k in range(4)], dtype=torch.float64)
     ratio = torch.tensor(COUNTS, dtype=torch.float64) / min(COUNTS)
@@ -135,6 +143,7 @@ def test_06_qf(assert_equation: Check) -> None:
     assert literal.max().item() == 1 / math.log(2)
 
 
+@pytest.mark.display("815799e5")
 def test_06_elasticity(assert_equation: Check, generator: torch.Generator) -> None:
     log_ratio = (6 * torch.rand(10, generator=generator, dtype=torch.float64)).requires_grad_()
     log_factor = torch.log(1 / torch.log(torch.exp(log_ratio) + 1))
@@ -144,6 +153,7 @@ def test_06_elasticity(assert_equation: Check, generator: torch.Generator) -> No
     assert_equation(slope, -r / ((r + 1) * torch.log(r + 1)), wrong)
 
 
+@pytest.mark.display("fadc70b5")
 def test_06_loss(assert_equation: Check, generator: torch.Generator) -> None:
     cosines, targets = draw(generator)
     loss = lt.losses.ala_loss(cosines, targets, COUNTS, scale=SCALE, reduction="none")
@@ -152,6 +162,7 @@ def test_06_loss(assert_equation: Check, generator: torch.Generator) -> None:
     assert_equation(loss, literal, wrong=[flipped])
 
 
+@pytest.mark.display("b8eb4dcc")
 def test_06_gradient(assert_equation: Check, generator: torch.Generator) -> None:
     cosines, targets = draw(generator)
     hot = F.one_hot(targets, 4)
@@ -161,6 +172,7 @@ def test_06_gradient(assert_equation: Check, generator: torch.Generator) -> None
     assert gradient.sum(1).abs().max() < 1e-12
 
 
+@pytest.mark.display("f5ae317d")
 def test_06_odds(assert_equation: Check, generator: torch.Generator) -> None:
     cosines, targets = draw(generator)
     p = (SCALE * cosines).softmax(1).gather(1, targets[:, None]).squeeze(1)
@@ -169,6 +181,7 @@ def test_06_odds(assert_equation: Check, generator: torch.Generator) -> None:
     assert_equation((1 - adjusted) / adjusted, growth * (1 - p) / p, wrong=[(1 - p) / p / growth])
 
 
+@pytest.mark.display("ed8f8e44")
 def test_06_target_line(assert_equation: Check, generator: torch.Generator) -> None:
     cosines, targets = draw(generator)
     factors = lt.losses.ALALoss(COUNTS).factors(cosines, targets)
@@ -178,6 +191,7 @@ def test_06_target_line(assert_equation: Check, generator: torch.Generator) -> N
     assert_equation(left, right, wrong=[(1 - qf / 2) * target - qf / 2, (1 + qf / 2) * target + qf / 2])
 
 
+@pytest.mark.display("0e2f277a")
 def test_06_gradient_attached(assert_equation: Check, generator: torch.Generator) -> None:
     cosines, targets = draw(generator)
     hot, qf = F.one_hot(targets, 4), quantity_of(targets)[:, None]
@@ -186,6 +200,7 @@ def test_06_gradient_attached(assert_equation: Check, generator: torch.Generator
     assert_equation(attached, (1 + qf / 2 * hot) * g, wrong=[(1 - qf / 2 * hot) * g, (1 + qf / 2) * g, g])
 
 
+@pytest.mark.display("4cb95049")
 def test_06_row_sum(assert_equation: Check, generator: torch.Generator) -> None:
     cosines, targets = draw(generator)
     p = adjusted_probabilities(cosines, targets).gather(1, targets[:, None]).squeeze(1)
@@ -194,6 +209,7 @@ def test_06_row_sum(assert_equation: Check, generator: torch.Generator) -> None:
     assert_equation(sums, -SCALE * qf / 2 * (1 - p), wrong=[-SCALE * qf / 2 * (1 + p), -SCALE * qf / 2 * p])
 
 
+@pytest.mark.display("07fa5d73")
 def test_06_jacobian(assert_equation: Check, generator: torch.Generator) -> None:
     cosines, targets = draw(generator, rows=4)
     step = 1e-5
@@ -211,6 +227,7 @@ def test_06_jacobian(assert_equation: Check, generator: torch.Generator) -> None
         assert_equation(down, (1 + qf / 2) * across, wrong=[(1 - qf / 2) * across, across], tolerance=1e-6)
 
 
+@pytest.mark.display("6f32e36a")
 def test_06_boundary(assert_equation: Check, generator: torch.Generator) -> None:
     """The posterior at which the best unconstrained scores tie, found by bisection on the best scores."""
 

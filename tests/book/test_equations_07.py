@@ -1,10 +1,11 @@
-"""The displayed equations of chapter 07, both sides on random input."""
+"""The displayed equations of chapter 07, typed in Python: independent ways where there are two, else `lt_core`."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 
+import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -73,6 +74,7 @@ def off_diagonal(matrix: Tensor) -> Tensor:
     return matrix * (1 - torch.eye(len(matrix), dtype=matrix.dtype))
 
 
+@pytest.mark.display("7cfcf638")
 def test_07_balance(assert_equation: Check, generator: torch.Generator) -> None:
     logits, labels = batch(generator)
     adjusted = logits + torch.log(accumulator(generator))
@@ -81,9 +83,11 @@ def test_07_balance(assert_equation: Check, generator: torch.Generator) -> None:
     negatives = [sum(p for j, p in enumerate(row) if j != k) for row, k in zip(rows, labels.tolist(), strict=True)]
     own = torch.tensor([row[k] for row, k in zip(rows, labels.tolist(), strict=True)], dtype=torch.float64)
     right = torch.tensor(negatives, dtype=torch.float64)
-    assert_equation(positive, right, wrong=[1 + own, right + own, right - own])
+    for left in (positive, 1 - own):
+        assert_equation(left, right, wrong=[1 + own, right + own, right - own])
 
 
+@pytest.mark.display("788d2d6a")
 def test_07_table(assert_equation: Check, generator: torch.Generator) -> None:
     logits, labels = batch(generator)
     adjusted = logits + torch.log(accumulator(generator))
@@ -100,6 +104,7 @@ def test_07_table(assert_equation: Check, generator: torch.Generator) -> None:
     assert_equation(left, literal(1), wrong=[literal(-1), literal(1, absolute=False)])
 
 
+@pytest.mark.display("6fa3c77b")
 def test_07_sums(assert_equation: Check, generator: torch.Generator) -> None:
     tables = torch.rand(STEPS, CLASSES, CLASSES, generator=generator, dtype=torch.float64)
 
@@ -116,6 +121,7 @@ def test_07_sums(assert_equation: Check, generator: torch.Generator) -> None:
     assert_equation(left, recursion(1, 1), wrong=[recursion(-1, 1), recursion(1, -1), recursion(-1, -1)])
 
 
+@pytest.mark.display("66e82b7a")
 def test_07_accumulators(assert_equation: Check, generator: torch.Generator) -> None:
     _, T, loss = released_run(generator)
     left = torch.stack([loss.theta, loss.phi])
@@ -126,15 +132,20 @@ def test_07_accumulators(assert_equation: Check, generator: torch.Generator) -> 
     assert_equation(left, right, wrong=[by_row, subtracted, torch.stack([-diagonal, right[1]])])
 
 
+@pytest.mark.display("798ea8fe")
 def test_07_one_vector(assert_equation: Check, generator: torch.Generator) -> None:
-    tables, T, _ = released_run(generator)
-    theta = sum((STEPS - u) * H.diagonal() for u, H in enumerate(tables))
-    phi = T.sum(0) - T.diagonal()
-    assert_equation(theta, phi, wrong=[T.sum(1) - T.diagonal(), T.sum(0), T.sum(0) - 2 * T.diagonal() + 1e-3])
+    tables, last, _ = released_run(generator)
+    T = torch.stack(tables).cumsum(0).cumsum(0)  # T(1), ..., T(t): after every step
+    assert torch.allclose(T[-1], last)
+    theta = T.diagonal(dim1=1, dim2=2)
+    phi = T.sum(1) - theta
+    assert_equation(theta, phi, wrong=[T.sum(2) - theta, T.sum(1), T.sum(1) - 2 * theta + 1e-3])
 
 
+@pytest.mark.display("23a03583")
 def test_07_formula(assert_equation: Check, generator: torch.Generator) -> None:
     (logits, labels), theta = batch(generator), accumulator(generator)
+    phi = theta  # 07-one-vector: the package keeps one
     left = lt.losses.gala_logits(logits, labels, theta, LAMBDA1, LAMBDA2, form="formula", eps=EPS)
 
     def literal(first: float, second: float, target_too: bool = False) -> Tensor:
@@ -142,7 +153,7 @@ def test_07_formula(assert_equation: Check, generator: torch.Generator) -> None:
         for i, k in enumerate(labels.tolist()):
             for j in range(CLASSES):
                 if j != k or target_too:
-                    adjusted[i, j] += first * math.log(theta[j] + EPS) + second * math.log(theta[k] + EPS)
+                    adjusted[i, j] += first * math.log(theta[j] + EPS) + second * math.log(phi[k] + EPS)
         return adjusted
 
     wrong = [literal(-LAMBDA1, -LAMBDA2), literal(LAMBDA1, LAMBDA2), literal(LAMBDA1, -LAMBDA2, target_too=True)]
@@ -159,6 +170,7 @@ def released(
     return adjusted
 
 
+@pytest.mark.display("baf538c7")
 def test_07_released(assert_equation: Check, generator: torch.Generator) -> None:
     # Here phi is any vector, so that the sign of its term shows; the softmax of the released code does not see it.
     (logits, labels), theta, phi = batch(generator), accumulator(generator), accumulator(generator)
@@ -171,6 +183,7 @@ def test_07_released(assert_equation: Check, generator: torch.Generator) -> None
     assert_equation(ours.log_softmax(1), right.log_softmax(1), wrong=[flipped[0].log_softmax(1)])
 
 
+@pytest.mark.display("0c470a56")
 def test_07_gradient(assert_equation: Check, generator: torch.Generator) -> None:
     for form in ("released", "formula"):
         (logits, labels), theta = batch(generator), accumulator(generator)
@@ -183,6 +196,7 @@ def test_07_gradient(assert_equation: Check, generator: torch.Generator) -> None
         assert_equation(left, p - target, wrong=[p + target, -p - target])
 
 
+@pytest.mark.display("333dead4")
 def test_07_cancels(assert_equation: Check, generator: torch.Generator) -> None:
     (logits, labels), theta, phi = batch(generator), accumulator(generator), accumulator(generator)
 
@@ -197,6 +211,7 @@ def test_07_cancels(assert_equation: Check, generator: torch.Generator) -> None:
     assert_equation(ours, ratio(LAMBDA1, 1))
 
 
+@pytest.mark.display("28e88d02")
 def test_07_gaps(assert_equation: Check, generator: torch.Generator) -> None:
     (logits, labels), theta = batch(generator), accumulator(generator)
 
@@ -221,6 +236,7 @@ def test_07_gaps(assert_equation: Check, generator: torch.Generator) -> None:
     assert_equation(left, values(lambda j, k: (LAMBDA1 - LAMBDA2) * log[k]), wrong)
 
 
+@pytest.mark.display("7e67a354")
 def test_07_double(assert_equation: Check, generator: torch.Generator) -> None:
     tables, _, loss = released_run(generator)
 
@@ -231,12 +247,14 @@ def test_07_double(assert_equation: Check, generator: torch.Generator) -> None:
     assert_equation(loss.theta, weighted(lambda u: STEPS - u + 1), wrong)
 
 
+@pytest.mark.display("42a1889d")
 def test_07_steady(assert_equation: Check, generator: torch.Generator) -> None:
     G, t = accumulator(generator), 37
     left = G.expand(t, CLASSES).cumsum(0).cumsum(0)[-1]
     assert_equation(left, t * (t + 1) / 2 * G, wrong=[t * (t - 1) / 2 * G])
 
 
+@pytest.mark.display("5a333caa")
 def test_07_vanish(assert_equation: Check, generator: torch.Generator) -> None:
     t, start = 40, 15
     G = torch.rand(t, CLASSES, generator=generator, dtype=torch.float64)
@@ -248,23 +266,26 @@ def test_07_vanish(assert_equation: Check, generator: torch.Generator) -> None:
     assert_equation(now, before + (t - start) * total, wrong)
 
 
+@pytest.mark.display("ef15714d")
 def test_07_split(assert_equation: Check, generator: torch.Generator) -> None:
     loss = lt.losses.GALALoss(CLASSES, eps=EPS).double()
-    visits, pulls, weights = [], [], []
+    V, pulled = torch.zeros(2, CLASSES, dtype=torch.float64)
     for u in range(1, STEPS + 1):
         logits, labels = batch(generator)
         p = (logits + torch.log(loss.theta + EPS)).softmax(1)
+        weight = (STEPS - u + 1) / SIZE
+        V += weight * torch.bincount(labels, minlength=CLASSES)
         for i, k in enumerate(labels.tolist()):
-            visits.append(k)
-            pulls.append(1 - p[i, k].item())
-            weights.append(float(STEPS - u + 1))
+            pulled[k] += weight * (1 - p[i, k])
         loss(logits, labels)
-    k, r, w = torch.tensor(visits), torch.tensor(pulls).double(), torch.tensor(weights).double()
-    N = torch.stack([w[k == c].sum() / SIZE for c in range(CLASSES)])
-    m = torch.stack([(w * r)[k == c].sum() / w[k == c].sum() for c in range(CLASSES)])
-    assert_equation(torch.log(loss.theta), N.log() + m.log(), wrong=[N.log() - m.log(), m.log() - N.log(), N.log()])
+    m = loss.theta / V
+    assert_equation(m, pulled / V, wrong=[pulled])  # what the page says of it: a mean of 1 - p
+    assert ((m > 0) & (m < 1)).all()
+    right = V.log() + (pulled / V).log()
+    assert_equation(torch.log(loss.theta), right, wrong=[right - 2 * V.log(), right - 2 * m.log(), V.log()])
 
 
+@pytest.mark.display("1bd484e3")
 def test_07_balanced(assert_equation: Check, generator: torch.Generator) -> None:
     logits, labels = batch(generator)
     counts = torch.tensor([500, 120, 40, 9, 2])
@@ -283,6 +304,7 @@ def test_07_balanced(assert_equation: Check, generator: torch.Generator) -> None
     assert_equation(left, ours, wrong=[literal(-1)])
 
 
+@pytest.mark.display("6097a36c")
 def test_07_rate(assert_equation: Check, generator: torch.Generator) -> None:
     joint = torch.rand(11, CLASSES, generator=generator, dtype=torch.float64)  # p(x, y) on eleven images
     joint = joint / joint.sum()
@@ -296,6 +318,7 @@ def test_07_rate(assert_equation: Check, generator: torch.Generator) -> None:
     assert_equation(left, right, wrong=[p_x @ (P * (1 + P)), p_x @ P, p_x @ (P * P)])
 
 
+@pytest.mark.display("cd76e0cc")
 def test_07_cap(assert_equation: Check, generator: torch.Generator) -> None:
     theta = accumulator(generator)
     for values in (theta, 1e-3 * theta, 1e3 * theta):
@@ -308,6 +331,7 @@ def test_07_cap(assert_equation: Check, generator: torch.Generator) -> None:
     assert_equation(left, math.log(1 + largest / EPS), wrong)
 
 
+@pytest.mark.display("c1bf4b7d")
 def test_07_two_classes(assert_equation: Check, generator: torch.Generator) -> None:
     n, rare = 400, 30
     y = (torch.arange(n) < rare).long()  # class "2" of the text is 1 here

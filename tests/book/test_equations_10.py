@@ -1,4 +1,4 @@
-"""The displayed equations of chapter 10, each evaluated on both sides by independent means."""
+"""The displayed equations of chapter 10, typed in Python: independent ways where there are two, else `lt_core`."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ def step_schedule(epochs: int, peak: float, warmup: int, drop: float = 1e-2) -> 
     return peak * torch.clamp(e / warmup, max=1.0) * drop**drops
 
 
+@pytest.mark.display("cfde33a6")
 def test_10_step(assert_equation: Check) -> None:
     released = []  # the branches of LDAM-DRW's code, for its 200 epochs
     for epoch in range(1, 201):
@@ -50,6 +51,7 @@ def cosine_schedule(epochs: int, peak: float, warmup: int, sign: float = 1.0) ->
     return peak * torch.where(e < warmup, rising, falling)
 
 
+@pytest.mark.display("61135aca")
 @pytest.mark.parametrize(("epochs", "warmup"), [(200, 2), (400, 4)])
 def test_10_cosine(assert_equation: Check, epochs: int, warmup: int) -> None:
     # A quarter of a turn at a time: the half cosine is the height of a point that goes round at constant speed.
@@ -64,6 +66,7 @@ def test_10_cosine(assert_equation: Check, epochs: int, warmup: int) -> None:
     assert_equation(recorded_rates("strong", epochs), right, wrong=wrong)
 
 
+@pytest.mark.display("ae10a3d9")
 @pytest.mark.parametrize("batch", [1, 2, 4])
 def test_10_displacement(assert_equation: Check, generator: torch.Generator, batch: int) -> None:
     gradients = torch.randn(3, 2, dtype=torch.float64, generator=generator)  # of three images, two weights
@@ -81,6 +84,7 @@ def test_10_displacement(assert_equation: Check, generator: torch.Generator, bat
     assert_equation(left, right_covariance, wrong=[images * ratio * covariance, images**2 * ratio**2 * covariance])
 
 
+@pytest.mark.display("e28fb434")
 def test_10_decay(assert_equation: Check, generator: torch.Generator) -> None:
     steps, decay = 12, 0.2
     rates = torch.rand(steps, dtype=torch.float64, generator=generator)
@@ -103,6 +107,7 @@ def test_10_decay(assert_equation: Check, generator: torch.Generator) -> None:
     assert_equation(weight.detach(), right(decay), wrong=[right(-decay), right(decay, -1.0), right(decay, shift=0)])
 
 
+@pytest.mark.display("93ed5758")
 @pytest.mark.parametrize("seeds", [3, 5])
 def test_10_needed(assert_equation: Check, seeds: int) -> None:
     """The factor of s beyond which a new run falls in one case of twenty, by integrating over the distribution of s."""

@@ -1,4 +1,4 @@
-"""The displayed equations of chapter 11, each evaluated on both sides by independent means."""
+"""The displayed equations of chapter 11, typed in Python: independent ways where there are two, else `lt_core`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Callable
 import pytest
 import torch
 from scipy import stats
+
+import lt_core as lt
 
 Check = Callable[..., None]
 
@@ -20,12 +22,14 @@ def bisect(function: Callable[[float], float], low: float, high: float) -> float
     return (low + high) / 2
 
 
+@pytest.mark.display("377c52ca")
 def test_11_max(assert_equation: Check, generator: torch.Generator) -> None:
     a, b = torch.randn(2, 50, dtype=torch.float64, generator=generator)
     right = (a + b) / 2 + (a - b).abs() / 2
     assert_equation(torch.maximum(a, b), right, wrong=[(a + b) / 2 - (a - b).abs() / 2, (a + b) / 2 + (a - b) / 2])
 
 
+@pytest.mark.display("461a7065")
 @pytest.mark.parametrize("rho", [-0.9, 0.0, 0.3, 0.95])
 def test_11_better(assert_equation: Check, rho: float) -> None:
     mu, sigma = 34.0, 0.7
@@ -39,6 +43,7 @@ def test_11_better(assert_equation: Check, rho: float) -> None:
     assert_equation(left, mu + gain, wrong=[*wrong, mu + gain / math.sqrt(2), mu + gain / sigma])
 
 
+@pytest.mark.display("b5b65a16")
 @pytest.mark.parametrize("pairs", [2, 3, 5, 10])
 def test_11_interval(assert_equation: Check, generator: torch.Generator, pairs: int) -> None:
     differences = 1 + torch.randn(pairs, dtype=torch.float64, generator=generator)
@@ -55,6 +60,7 @@ def test_11_interval(assert_equation: Check, generator: torch.Generator, pairs: 
     assert_equation(torch.tensor([low, high]), torch.tensor([mean - half, mean + half]), wrong=wrong, tolerance=1e-5)
 
 
+@pytest.mark.display("aa7e0936")
 @pytest.mark.parametrize("seeds", [2, 3, 5, 10])
 def test_11_pays(assert_equation: Check, seeds: int) -> None:
     contrast, sigma = torch.tensor([1.0, -1.0], dtype=torch.float64), 0.6
@@ -73,12 +79,13 @@ def test_11_pays(assert_equation: Check, seeds: int) -> None:
     assert saving(1 - ratio**2 + 0.05) > 0 > saving(1 - ratio**2 - 0.05)
 
 
+@pytest.mark.display("015d1324")
 def test_11_break_even(assert_equation: Check, generator: torch.Generator) -> None:
-    shares = torch.tensor([0.35, 0.35, 0.30], dtype=torch.float64)  # of the classes in the three groups
-    before, after = 100 * torch.rand(2, 3, dtype=torch.float64, generator=generator)
-    # Both sides by classes: 35, 35 and 30 of them, each with its group's accuracy.
-    sizes = torch.tensor([35, 35, 30])
-    left = (after.repeat_interleave(sizes) - before.repeat_interleave(sizes)).mean()
-    change = after - before
-    right = (shares * change).sum()
-    assert_equation(left, right, wrong=[change.mean(), shares[0] * change[0] - shares[1:] @ change[1:]])
+    # Left from the counts of CIFAR100-LT at imbalance factor 100, an accuracy a class; right the printed shares.
+    counts = lt.data.class_counts()
+    before, after = 100 * torch.rand(2, len(counts), dtype=torch.float64, generator=generator)
+    groups = lt.metrics.shot_groups(counts)
+    change = torch.stack([(after - before)[groups[name]].mean() for name in ("many", "medium", "few")])
+    right = 0.35 * change[0] + 0.35 * change[1] + 0.30 * change[2]
+    wrong = [change.mean(), 0.35 * change[0] - 0.35 * change[1] - 0.30 * change[2], right - 0.05 * change[2]]
+    assert_equation(after.mean() - before.mean(), right, wrong=wrong)

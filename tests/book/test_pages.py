@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import sys
 from pathlib import Path
@@ -15,15 +14,13 @@ import lt_core as lt
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "book" / "tools"))
 
-from check_pages import widget_models
+from check_pages import toc_pages, widget_models
+from displays import displays, equation_tests, faults, pages, prose
 
 ROOT = Path(__file__).parents[2]
-TOC = (ROOT / "_toc.yml").read_text(encoding="utf-8")
-PAGES = re.findall(r"(?:root|file): (\S+)", TOC)
-NOTEBOOKS = sorted(ROOT / f"{page}.ipynb" for page in PAGES if (ROOT / f"{page}.ipynb").is_file())
+NOTEBOOKS = sorted(path for path in pages() if path.suffix == ".ipynb")
 CHAPTERS = [path for path in NOTEBOOKS if path.stem[0].isdigit()]
 REPOSITORY = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]["url"]
-DISPLAY = re.compile(r"\$\$(.+?)\$\$[ \t]*(\([^)\s]*\))?", re.DOTALL)
 WIDGET = "application/vnd.jupyter.widget-view+json"
 FENCE = re.compile(r"```\{math\}|\\begin\{(equation|align|gather|multline)\*?\}|\\\[")
 
@@ -32,49 +29,32 @@ def read(path: Path) -> nbformat.NotebookNode:
     return nbformat.read(path, as_version=4)
 
 
-def prose(path: Path) -> str:
-    if path.suffix == ".ipynb":
-        return "\n\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
-    return path.read_text(encoding="utf-8")
-
-
-def pages() -> list[Path]:
-    return [ROOT / f"{p}{s}" for p in PAGES for s in (".ipynb", ".md") if (ROOT / f"{p}{s}").is_file()]
-
-
-def display_labels(path: Path) -> list[str]:
-    """The label of every displayed equation, "" where it has none."""
-    return [(label or "").strip("()") for _, label in DISPLAY.findall(prose(path))]
-
-
-def equation_tests() -> set[str]:
-    """Names of the tests in this folder, ``test_02_balance`` as ``02-balance``."""
-    names: set[str] = set()
-    for path in Path(__file__).parent.glob("test_equations_*.py"):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        functions = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
-        names |= {name.removeprefix("test_").replace("_", "-") for name in functions if name.startswith("test_")}
-    return names
-
-
 def test_every_page_of_the_toc_exists_once() -> None:
-    assert len(pages()) == len(PAGES) == len(set(PAGES))
+    listed = toc_pages()
+    assert len(pages()) == len(listed) == len(set(listed))
 
 
 @pytest.mark.parametrize("path", pages(), ids=lambda p: p.stem)
 def test_every_display_has_a_label_and_every_label_a_test(path: Path) -> None:
     text = prose(path)
     assert not FENCE.search(text), "write displays as $$ … $$ (label)"
-    labels = display_labels(path)
+    labels = [label for label, _ in displays(text)]
     assert "" not in labels, f"display {labels.index('') + 1} has no label"
     assert len(labels) == len(set(labels)), "a label is used twice"
-    untested = sorted(set(labels) - equation_tests())
+    untested = sorted(set(labels) - equation_tests().keys())
     assert not untested, f"no test evaluates {untested}"
 
 
+@pytest.mark.parametrize("path", pages(), ids=lambda p: p.stem)
+def test_every_display_is_the_one_its_test_was_read_beside(path: Path) -> None:
+    found = faults(str(path.relative_to(ROOT)), prose(path), equation_tests())
+    assert not found, "\n".join(found)
+
+
 def test_every_equation_test_has_its_display() -> None:
-    labels = {label for path in pages() for label in display_labels(path)}
-    assert equation_tests() <= labels, f"no page displays {sorted(equation_tests() - labels)}"
+    labels = {label for path in pages() for label, _ in displays(prose(path))}
+    unseen = sorted(equation_tests().keys() - labels)
+    assert not unseen, f"no page displays {unseen}"
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
