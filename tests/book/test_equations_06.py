@@ -198,6 +198,19 @@ def test_06_gradient_attached(assert_equation: Check, generator: torch.Generator
     g = SCALE * (adjusted_probabilities(cosines, targets) - hot)
     attached = loss_gradient(cosines, targets, detach=False)
     assert_equation(attached, (1 + qf / 2 * hot) * g, wrong=[(1 - qf / 2 * hot) * g, (1 + qf / 2) * g, g])
+    # The page's exercise: a step of the feature along the detached field can raise the loss, though one of the
+    # cosines cannot. Own vector (5 images) at 30 degrees, rival (500) at 40, feature at 0.
+    angles = torch.tensor([40.0, 30.0], dtype=torch.float64).deg2rad()
+    vectors, own = torch.stack([angles.cos(), angles.sin()]), torch.tensor([1])
+    x = torch.tensor([[1.0, 0.0]], dtype=torch.float64, requires_grad=True)
+
+    def value(x: Tensor, detach: bool) -> Tensor:
+        return lt.losses.ala_loss(F.normalize(x) @ vectors, own, [500, 5], detach=detach)
+
+    step, slope = (torch.autograd.grad(value(x, detach), x)[0] for detach in (True, False))
+    assert_equation(-(step * slope).sum(), 6.317, tolerance=1e-4)
+    after = value(x.detach() - 1e-6 * step, True)
+    assert_equation((after - value(x.detach(), True)) / 1e-6, 6.317, tolerance=1e-4)
 
 
 @pytest.mark.display("4cb95049")
@@ -227,36 +240,75 @@ def test_06_jacobian(assert_equation: Check, generator: torch.Generator) -> None
         assert_equation(down, (1 + qf / 2) * across, wrong=[(1 - qf / 2) * across, across], tolerance=1e-6)
 
 
-@pytest.mark.display("6f32e36a")
+def best_scores(posterior: Tensor, margins: Tensor, weights: Tensor, scale: float) -> Tensor:
+    """The scores s cos that minimise the expected loss at one point; Newton's method, the last score held at 0."""
+
+    def expected_loss(free: Tensor) -> Tensor:
+        scores = torch.cat([free, free.new_zeros(1)])
+        adjusted = scores - scale * torch.diag(margins)  # row k: what a sample of class k meets
+        return weights * posterior @ -adjusted.log_softmax(1).diagonal()
+
+    free = torch.zeros(len(posterior) - 1, dtype=torch.float64)
+    for _ in range(100):
+        leaf = free.clone().requires_grad_()
+        (slope,) = torch.autograd.grad(expected_loss(leaf), leaf)
+        if slope.abs().max() < 1e-13:
+            break
+        step = torch.linalg.solve(torch.autograd.functional.hessian(expected_loss, free), slope)
+        while expected_loss(free - step) > expected_loss(free) and step.abs().max() > 1e-12:
+            step = step / 2
+        free = free - step
+    return torch.cat([free, free.new_zeros(1)])
+
+
+def tie(share: float, rest: Tensor, margins: Tensor, weights: Tensor, scale: float) -> tuple[float, float]:
+    """Odds of class 1 (t) to class 0 (h) at which their best scores tie, and the probability p that both have there.
+
+    ``share`` is what the two have together, ``rest`` the posterior of the other classes; found by bisection.
+    """
+    low, high = 0.0, 1.0
+    for _ in range(45):
+        middle = (low + high) / 2
+        pair = share * torch.tensor([1 - middle, middle], dtype=torch.float64)
+        scores = best_scores(torch.cat([pair, rest]), margins, weights, scale)
+        low, high = (low, middle) if scores[1] > scores[0] else (middle, high)
+    return low / (1 - low), scores.softmax(0)[1].item()
+
+
+@pytest.mark.display("e6a791bd")
 def test_06_boundary(assert_equation: Check, generator: torch.Generator) -> None:
-    """The posterior at which the best unconstrained scores tie, found by bisection on the best scores."""
+    """The posterior at which the best free scores tie, found by bisection; two to six classes."""
 
-    def best(posterior: float, margins: tuple[float, float], weights: tuple[float, float], scale: float) -> float:
-        low, high = -60.0, 60.0  # u = s (cos_t - cos_h); the weighted population loss is convex in it
-        for _ in range(80):
-            u = torch.tensor((low + high) / 2, dtype=torch.float64, requires_grad=True)
-            head = weights[0] * (1 - posterior) * F.softplus(u + scale * margins[0])
-            tail = weights[1] * posterior * F.softplus(scale * margins[1] - u)
-            (slope,) = torch.autograd.grad(head + tail, u)
-            low, high = (low, u.item()) if slope > 0 else (u.item(), high)
-        return (low + high) / 2
+    def formula(p: float, a: list[float], w: list[float], sign: float = 1.0, power: float = -1.0) -> float:
+        h, t = (1 - sign * p * (1 - math.exp(power * x)) for x in a)
+        return w[0] / w[1] * t / h
 
-    def boundary_odds(margins: tuple[float, float], weights: tuple[float, float], scale: float) -> float:
-        low, high = 0.0, 1.0
-        for _ in range(50):
-            middle = (low + high) / 2
-            low, high = (low, middle) if best(middle, margins, weights, scale) > 0 else (middle, high)
-        return low / (1 - low)
+    for classes, scale in ((2, 1.0), (3, 4.0), (6, 2.0)):
+        margins, weights = 0.1 + torch.rand(2, classes, generator=generator, dtype=torch.float64)
+        rest = torch.rand(classes - 2, generator=generator, dtype=torch.float64)
+        share = 0.6 if classes > 2 else 1.0
+        left, p = tie(share, (1 - share) * rest / rest.sum(), margins, weights, scale)
+        a, w = (scale * margins[:2]).tolist(), weights[:2].tolist()
+        wrong = [formula(p, a[::-1], w), formula(p, a, w[::-1]), formula(p, a, w, sign=-1), formula(p, a, w, power=1)]
+        assert_equation(left, formula(p, a, w), wrong, tolerance=1e-6)
+        assert p < 0.5 + 1e-9
+        # The widest gap that target margins can make: none at h, a huge one at t, and the reverse.
+        for extreme in ([0.0, 20.0], [20.0, 0.0]):
+            assert 0.5 <= formula(p, extreme, [1.0, 1.0]) <= 2
 
-    def sigma(value: float) -> float:
-        return 1 / (1 + math.exp(-value))
-
-    for scale in (1.0, 4.0):
-        a_h, a_t, w_h, w_t = (0.2 + torch.rand(4, generator=generator, dtype=torch.float64)).tolist()
-        right = w_h / w_t * sigma(scale * a_h) / sigma(scale * a_t)
-        wrong = [(w_t / w_h) ** 2 * right, (sigma(scale * a_t) / sigma(scale * a_h)) ** 2 * right]
-        wrong += [w_h / w_t * sigma(-scale * a_h) / sigma(scale * a_t), w_h / w_t]
-        assert_equation(boundary_odds((a_h, a_t), (w_h, w_t), scale), right, wrong)
-    margins = lt.losses.ldam_margins([500, 5], dtype=torch.float64).tolist()
-    for scale, printed in ((1.0, 0.867), (10.0, 0.835), (30.0, 0.991)):
-        assert abs(boundary_odds((margins[0], margins[1]), (1.0, 1.0), scale) - printed) < 5e-4
+    qf = lt.losses.quantity_factor([500, 5], dtype=torch.float64)
+    ldam = lt.losses.ldam_margins([500, 5], dtype=torch.float64)
+    ones, none = torch.ones(2, dtype=torch.float64), torch.zeros(0, dtype=torch.float64)
+    for scale, printed_ldam, printed_ala in ((1.0, 0.867, 0.783), (10.0, 0.835, 0.748)):
+        assert abs(tie(1.0, none, ldam, ones, scale)[0] - printed_ldam) < 5e-4
+        assert abs(tie(1.0, none, qf / 2, ones, scale)[0] - printed_ala) < 5e-4
+    assert abs(formula(0.5, (30 * ldam).tolist(), [1.0, 1.0]) - 0.991) < 5e-4
+    # Attached, the slopes 1 + QF/2 enter, and the odds at which the forces on the difference of scores balance leave
+    # the band.
+    pulls = []
+    for label in (0, 1):
+        leaf = torch.full((1, 2), -0.9, dtype=torch.float64, requires_grad=True)
+        lt.losses.ala_loss(leaf, torch.tensor([label]), [500, 5], scale=2.0, detach=False).backward()
+        assert leaf.grad is not None
+        pulls.append((leaf.grad[0, 1] - leaf.grad[0, 0]).item())
+    assert -pulls[0] / pulls[1] < 0.5
