@@ -200,9 +200,9 @@ def train(
         )
     others = {str(place): records.load(place) for place in compare or []}
     check_comparable(config, others)  # before the training, not after it
-    place = pick_device(device)
-    if precision == "auto" and place.type == "cpu" and cpu_has_bfloat16() and is_first():
-        typer.echo("note: this CPU has bfloat16, and the forward pass uses it; --precision float32 is slower", err=True)
+    chosen_here = precision == "auto" and not (resume and (out / LAST).exists())  # a checkpoint has its own
+    if chosen_here and pick_device(device).type == "cpu" and cpu_has_bfloat16() and is_first():
+        typer.echo("note: this CPU has bfloat16, and the forward pass uses it; --precision float32 is slower")
     try:
         record = run(
             config,

@@ -249,3 +249,19 @@ def test_importing_the_package_is_light() -> None:
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
     bare = "import sys, lt_core; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", bare], capture_output=True, text=True).stdout.strip() == "False"
+
+
+@pytest.mark.parametrize(("has", "said"), [(True, True), (False, False)])
+def test_precision_that_was_picked_is_said(
+    has: bool, said: bool, monkeypatch: pytest.MonkeyPatch, capsys: Any, tmp_path: Path
+) -> None:
+    """In bfloat16, that is: float32 is what everybody expects. A precision that was asked for needs no word."""
+    monkeypatch.setattr("lt_core.training.devices.cpu_has_bfloat16", lambda: has)
+    for more, expected in ((("--precision", "float32"), False), ((), said)):
+        out = str(tmp_path / ("asked" if more else "picked"))
+        monkeypatch.setattr(sys, "argv", ["lt_core", "train", *SMALL, *more, "--out", out])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        assert caught.value.code == 0
+        assert ("note: this CPU has bfloat16" in capsys.readouterr().out) == expected
+        assert records.load(out)["environment"]["precision"] == ("bfloat16" if expected else "float32")

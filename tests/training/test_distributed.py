@@ -77,7 +77,7 @@ def engine_worker(rank: int, world: int, port: int, folder: str, values: dict[st
     if world > 1:
         torch.distributed.init_process_group("gloo", rank=rank, world_size=world)
     config, data = RunConfig(dataset="synthetic", **values), lt.data.load_dataset("synthetic")
-    trainer = engine.Trainer(config, data, torch.device("cpu"))
+    trainer = engine.Trainer(config, data, torch.device("cpu"), precision="float32")
     if trainer.loss.weight is not None:
         trainer.loss.weight.copy_(lt.losses.class_balanced_weights(trainer.data.class_counts))
     trainer.step.set_learning_rate(0.01)
