@@ -40,7 +40,7 @@ def path(text: str | Path) -> Path:
     Typer also hands in an option's default, which is a path already.
     """
     if not str(text).strip():
-        raise ValueError("a path is empty (a variable that is not set?); name a file or folder, or . for this one")
+        raise typer.BadParameter("a path is empty (an unset variable?); name a file or folder, or . for this one")
     return Path(text)
 
 
@@ -137,9 +137,9 @@ def data(
 @app.command()
 def train(
     context: typer.Context,
-    out: Annotated[Path, folder("Run directory; must not hold a run.")],
+    out: Annotated[Path, folder("Run directory; must not hold a run, unless with --resume.")],
     config_file: Annotated[
-        Path | None, folder("YAML file or record.json; replaces --loss to --class-order.", "--config")
+        Path | None, folder("YAML file or record.json with the whole configuration, data and seeds included.", "--config")
     ] = None,
     loss: Annotated[str, typer.Option(help=f"{one_of(LOSS_NAMES)}.")] = "ce",
     loss_option: Annotated[list[str] | None, typer.Option(help="name=value; may be repeated.")] = None,
@@ -369,6 +369,8 @@ def main() -> None:
     except Exception as error:
         if not hasattr(error, "format_message"):
             raise
+        if not error.format_message():  # no command: the help has been printed
+            sys.exit(2)
         fail(error.format_message(), 2)  # a wrong option or a missing argument
     if code == 130:  # Ctrl-C, where Typer has made an exit status of it
         fail("interrupted", 130)

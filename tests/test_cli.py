@@ -265,3 +265,10 @@ def test_precision_that_was_picked_is_said(
         assert caught.value.code == 0
         assert ("note: this CPU has bfloat16" in capsys.readouterr().out) == expected
         assert records.load(out)["environment"]["precision"] == ("bfloat16" if expected else "float32")
+
+
+def test_without_a_command_there_is_help_and_no_empty_error() -> None:
+    done = lt()
+    assert done.returncode == 2
+    assert "Commands" in done.stdout + done.stderr
+    assert "error:" not in done.stdout + done.stderr
