@@ -139,7 +139,7 @@ def train(
     context: typer.Context,
     out: Annotated[Path, folder("Run directory; must not hold a run, unless with --resume.")],
     config_file: Annotated[
-        Path | None, folder("YAML file or record.json with the whole configuration, data and seeds included.", "--config")
+        Path | None, folder("YAML file or record.json with the whole configuration, seeds included.", "--config")
     ] = None,
     loss: Annotated[str, typer.Option(help=f"{one_of(LOSS_NAMES)}.")] = "ce",
     loss_option: Annotated[list[str] | None, typer.Option(help="name=value; may be repeated.")] = None,
