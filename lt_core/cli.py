@@ -44,11 +44,12 @@ def path(text: str | Path) -> Path:
     return Path(text)
 
 
-def folder(help: str, *names: str) -> Any:
+def path_option(help: str, *names: str) -> Any:
+    """An option that takes a file or a folder."""
     return typer.Option(*names, parser=path, metavar="<path>", help=help)
 
 
-DataRoot = Annotated[Path | None, folder("Folder of the data; default: LT_DATA_ROOT.", "--data-root")]
+DataRoot = Annotated[Path | None, path_option("Folder of the data; default: LT_DATA_ROOT.", "--data-root")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Precision = Annotated[str, typer.Option(help=f"{one_of(PRECISIONS)}: of the forward pass.")]
 TestEvery = Annotated[int | None, typer.Option(help="Epochs between two tests: 1 (default), 2, 5 or 10.")]
@@ -109,7 +110,9 @@ def table(rows: Mapping[str, Mapping[str, Any]], differences: Mapping[str, Mappi
 
 @app.command()
 def data(
-    root: Annotated[Path | None, folder("Folder of the data; default: LT_DATA_ROOT.", "--root", "--data-root")] = None,
+    root: Annotated[
+        Path | None, path_option("Folder of the data; default: LT_DATA_ROOT.", "--root", "--data-root")
+    ] = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch what is missing.")] = False,
     source: Annotated[str | None, typer.Option(help="With --download: toronto (default) or huggingface.")] = None,
     dataset: Annotated[str, typer.Option(help=f"{one_of(DATASETS)}.")] = "cifar100_lt",
@@ -137,9 +140,9 @@ def data(
 @app.command()
 def train(
     context: typer.Context,
-    out: Annotated[Path, folder("Run directory; must not hold a run, unless with --resume.")],
+    out: Annotated[Path, path_option("Run directory; must not hold a run, unless with --resume.")],
     config_file: Annotated[
-        Path | None, folder("YAML file or record.json with the whole configuration, seeds included.", "--config")
+        Path | None, path_option("YAML file or record.json with the whole configuration, seeds included.", "--config")
     ] = None,
     loss: Annotated[str, typer.Option(help=f"{one_of(LOSS_NAMES)}.")] = "ce",
     loss_option: Annotated[list[str] | None, typer.Option(help="name=value; may be repeated.")] = None,
@@ -165,7 +168,7 @@ def train(
     test_every: TestEvery = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch the data where it is missing.")] = False,
     compare: Annotated[
-        list[Path] | None, folder("A finished run on the same data, to print beside; may be repeated.")
+        list[Path] | None, path_option("A finished run on the same data, to print beside; may be repeated.")
     ] = None,
 ) -> None:
     """Train one configuration; write record.json, history.csv and checkpoints. Runs under torchrun too."""
@@ -238,7 +241,7 @@ def train(
 @app.command()
 def grid(
     file: Annotated[Path, typer.Argument(help="YAML file: defaults, and a list of runs.")],
-    out: Annotated[Path, folder("Folder of the grid; finished runs in it are skipped.")],
+    out: Annotated[Path, path_option("Folder of the grid; finished runs in it are skipped.")],
     jobs: Annotated[int | None, typer.Option(help="Runs at a time; default: the fastest in a short trial.")] = None,
     data_root: DataRoot = None,
     device: Device = "auto",
@@ -285,7 +288,7 @@ def evaluate(
 @app.command()
 def report(
     results: Annotated[Path, typer.Argument(help="Folder with RECIPE/RUN/record.json, as `grid` leaves it.")],
-    out: Annotated[Path, folder("Folder for the files.")] = Path("report"),
+    out: Annotated[Path, path_option("Folder for the files.")] = Path("report"),
 ) -> None:
     """Write every table (Markdown, LaTeX, CSV) and figure (PNG) of the experiments that the records allow."""
     from lt_core.report import write_report
@@ -297,7 +300,7 @@ def report(
 @app.command()
 def collect(
     runs: Annotated[Path, typer.Argument(help="What `grid` wrote: RECIPE/RUN/record.json.")],
-    into: Annotated[Path, folder("Folder for the records, such as book/results/study.")],
+    into: Annotated[Path, path_option("Folder for the records, such as book/results/study.")],
     arrays: Annotated[list[str] | None, typer.Option(help="RECIPE/RUN whose probabilities are kept too.")] = None,
 ) -> None:
     """Copy the finished runs' records, without checkpoints and histories, to where they are kept.
@@ -330,7 +333,7 @@ def bench(
         ),
     ] = None,
     dataset: Annotated[str | None, typer.Option(help="Data of the divergence part; default: the example data.")] = None,
-    out: Annotated[Path | None, folder("JSON file for the figures.")] = None,
+    out: Annotated[Path | None, path_option("JSON file for the figures.")] = None,
 ) -> None:
     """Measure augmentation, training step and losses against the usual loop, side by side, and the device's floor."""
     import json

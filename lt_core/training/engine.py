@@ -241,7 +241,7 @@ class Trainer:
         records.save_pushes(self.history[0]["pushes"], self.history[-1]["pushes"], folder)
 
 def prepare_folder(folder: Path, config: RunConfig, resume: bool) -> dict[str, Any] | None:
-    """Make the run directory; returns the checkpoint to go on from, if there is one."""
+    """The checkpoint to go on from, if there is one; refuses a directory that must be left alone."""
     holds_run = any((folder / name).exists() for name in ("record.json", LAST, PREVIOUS))
     if holds_run and not resume:
         raise TrainingError(f"{folder} already holds a run; name another directory, delete it, or use --resume")
