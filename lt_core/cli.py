@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from lt_core.data import DATASETS
-from lt_core.losses import LOSS_NAMES
+from lt_core.losses import LOSS_NAMES, loss_options
 from lt_core.models import BACKBONES, CLASSIFIERS
 from lt_core.training import RECIPES
 from lt_core.training.devices import COMPILE, PRECISIONS
@@ -32,6 +32,13 @@ def one_of(names: Iterable[str]) -> str:
     """``"a, b or c"``."""
     *first, last = names
     return f"{', '.join(first)} or {last}"
+
+
+def options_help() -> str:
+    """The options of every loss; ``weight`` and ``reduction``, which a run sets itself, are left out."""
+    names = {loss: [o for o in loss_options(loss) if o not in ("weight", "reduction")] for loss in LOSS_NAMES}
+    listed = "; ".join(f"{loss}: {', '.join(options)}" for loss, options in names.items() if options)
+    return f"name=value; may be repeated. {listed}."
 
 
 def path(text: str | Path) -> Path:
@@ -145,7 +152,7 @@ def train(
         Path | None, path_option("YAML file or record.json with the whole configuration, seeds included.", "--config")
     ] = None,
     loss: Annotated[str, typer.Option(help=f"{one_of(LOSS_NAMES)}.")] = "ce",
-    loss_option: Annotated[list[str] | None, typer.Option(help="name=value; may be repeated.")] = None,
+    loss_option: Annotated[list[str] | None, typer.Option(help=options_help())] = None,
     drw: Annotated[bool, typer.Option("--drw", help="Deferred re-weighting in the last fifth.")] = False,
     dataset: Annotated[str, typer.Option(help=f"{one_of(DATASETS)}.")] = "digits_lt",
     imbalance_factor: Annotated[float, typer.Option(help="Largest class over smallest.")] = 100,
@@ -203,6 +210,7 @@ def train(
         )
     others = {str(place): records.load(place) for place in compare or []}
     check_comparable(config, others)  # before the training, not after it
+    finished_before = resume and (out / "record.json").exists()
     chosen_here = precision == "auto" and not (resume and (out / LAST).exists())  # a checkpoint has its own
     if chosen_here and pick_device(device).type == "cpu" and cpu_has_bfloat16() and is_first():
         typer.echo("note: this CPU has bfloat16, and the forward pass uses it; --precision float32 is slower")
@@ -233,6 +241,8 @@ def train(
     rows, differences, notes = comparison(record, others)
     own = {f"epoch {final['last']['epoch']} (last)": final["last"], best: final["best_on_test"]}
     typer.echo(table(own | rows, differences))
+    if finished_before:
+        notes = ["the run was finished already; nothing was trained", *notes]
     for note in notes:
         typer.echo(f"note: {note}")
     typer.echo(f"record: {out / 'record.json'}")

@@ -188,7 +188,8 @@ def load(path: str | Path) -> dict[str, Any]:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise RecordError(f"there is no record at {path}") from None
+        begun = path.with_name("history.csv").exists()
+        raise RecordError(f"there is no record at {path}{'; the run is not finished' if begun else ''}") from None
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise RecordError(f"{path} is not a readable record: {error}") from None
     if not isinstance(record, dict) or record.get("schema") not in READABLE:

@@ -100,9 +100,17 @@ def check_number(
     number = int(number) if isinstance(number, int) else float(number)
     inside = (number > low if open_low else number >= low) and number <= high
     if not math.isfinite(number) or not inside:
-        bracket = "(" if open_low else "["
-        raise ValueError(f"{name} is {number!r}; allowed is a finite number in {bracket}{low}, {high}]")
+        raise ValueError(f"{name} is {number!r}; allowed is a finite number{_interval(low, high, open_low)}")
     return number
+
+
+def _interval(low: float, high: float, open_low: bool) -> str:
+    """ " in [0, 1]", " of at least 1", " above 0" and so on; "" where there is no bound."""
+    if math.isfinite(low) and math.isfinite(high):
+        return f" in {'(' if open_low else '['}{low:g}, {high:g}]"
+    if math.isfinite(low):
+        return f" above {low:g}" if open_low else f" of at least {low:g}"
+    return f" of at most {high:g}" if math.isfinite(high) else ""
 
 
 def check_whole(name: str, value: int | Tensor, low: int, high: int | None = None) -> int:

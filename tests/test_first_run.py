@@ -57,3 +57,38 @@ def test_a_comparison_that_cannot_be_made_is_refused_before_the_training(
     assert missing == "error: there is no record at nowhere"
     assert other == "error: runs/y cannot be compared: it has another imbalance_factor (50.0 there, 100.0 here)"
     assert not (tmp_path / "runs" / "x").exists()
+    (tmp_path / "runs" / "y" / "record.json").unlink()
+    assert call(["train", *small, "--out", "runs/x", "--compare", "runs/y"], monkeypatch) == 1
+    unfinished = capsys.readouterr().err.splitlines()[-1]
+    assert unfinished == f"error: there is no record at {Path('runs/y/record.json')}; the run is not finished"
+
+
+def test_a_refused_run_leaves_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert call(["train", "--dataset", "cifar100_lt", "--data-root", "nowhere", "--out", "run"], monkeypatch) == 1
+    assert "nowhere" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_is_unfinished_and_what_was_finished_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = ["train", "--dataset", "synthetic", "--recipe", "short", "--epochs", "2", "--out", "run"]
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("lt_core.training.engine.write_history", stop)  # right after the first checkpoint
+        assert call(command, monkeypatch) == 130
+    assert call(["evaluate", "run"], monkeypatch) == 0
+    assert "note: the run is not finished: this is epoch 1 of 2" in capsys.readouterr().out
+    assert call([*command, "--resume"], monkeypatch) == 0
+    assert "nothing was trained" not in capsys.readouterr().out
+    assert call(["evaluate", "run"], monkeypatch) == 0
+    assert "not finished" not in capsys.readouterr().out
+    assert call([*command, "--resume"], monkeypatch) == 0
+    assert "note: the run was finished already; nothing was trained" in capsys.readouterr().out

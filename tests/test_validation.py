@@ -45,6 +45,14 @@ def test_what_is_no_number(value: Any) -> None:
 
 
 def test_bounds_hold_for_other_libraries_numbers_too() -> None:
+    for low, high, open_low, words in (
+        (1, math.inf, False, "number of at least 1"),
+        (0.0, math.inf, True, "number above 0"),
+        (-math.inf, 2.5, False, "number of at most 2.5"),
+        (-math.inf, math.inf, False, "number"),
+    ):
+        with pytest.raises(ValueError, match=rf"^x is nan; allowed is a finite {words}$"):
+            check_number("x", math.nan, low, high, open_low)
     with pytest.raises(ValueError, match=r"x is 0.0; allowed is a finite number in \(0, 1\]"):
         check_number("x", np.float32(0), 0, 1, open_low=True)
     with pytest.raises(ValueError, match="x is nan"):

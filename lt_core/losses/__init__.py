@@ -22,7 +22,7 @@ from lt_core.losses.logit_adjusted import (
     logit_adjusted_loss,
 )
 from lt_core.losses.margin import CosineMarginLoss
-from lt_core.losses.registry import COSINE_LOSSES, LOSS_NAMES, build_loss
+from lt_core.losses.registry import COSINE_LOSSES, LOSS_NAMES, build_loss, loss_options
 
 __all__ = [
     "COSINE_LOSSES",
@@ -46,5 +46,6 @@ __all__ = [
     "ldam_loss",
     "ldam_margins",
     "logit_adjusted_loss",
+    "loss_options",
     "quantity_factor",
 ]

@@ -38,6 +38,17 @@ LOSS_NAMES = tuple(_BUILDERS)
 COSINE_LOSSES = ("ldam", "ala")  # their input is cosines, so the network needs a cosine classifier
 
 
+def loss_options(name: str) -> tuple[str, ...]:
+    """What the loss called ``name`` takes besides its counts or number of classes.
+
+    Example:
+        >>> loss_options("la")
+        ('tau', 'weight', 'reduction')
+    """
+    parameters = inspect.signature(_BUILDERS[check_choice("loss", name, LOSS_NAMES)]).parameters
+    return tuple(p for p in parameters if p not in ("class_counts", "num_classes"))
+
+
 def build_loss(name: str, class_counts: Counts, **options: Any) -> Loss:
     """The loss called ``name`` for a training set with the given class counts.
 
@@ -62,8 +73,7 @@ def build_loss(name: str, class_counts: Counts, **options: Any) -> Loss:
     name = check_choice("loss", name, LOSS_NAMES)
     counts = check_counts(class_counts)
     builder = _BUILDERS[name]
-    parameters = list(inspect.signature(builder).parameters)
-    allowed = [p for p in parameters if p not in ("class_counts", "num_classes")]
+    parameters, allowed = inspect.signature(builder).parameters, loss_options(name)
     for option in options:
         if option not in allowed:
             raise ValueError(f"loss {name!r} has no option {option!r}; allowed are {', '.join(allowed)}")

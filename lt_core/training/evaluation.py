@@ -122,7 +122,8 @@ def evaluate(
         The summary: top1, many, medium, few, balanced_error, ece (percent) and per_class.
 
     Warns:
-        UserWarning: "adjust" on a run whose loss or weights correct for the counts already.
+        UserWarning: "adjust" on a run whose loss or weights correct for the counts already; or a run that is not
+            finished.
 
     Raises:
         ValueError: an unknown method, or tau without a method.
@@ -137,6 +138,8 @@ def evaluate(
     saved = load_checkpoint(folder)
     with applying(folder):
         config = RunConfig.from_stored(saved["config"])
+    if saved["epoch"] < int(config.epochs or 0):
+        warnings.warn(f"the run is not finished: this is epoch {saved['epoch']} of {config.epochs}", stacklevel=2)
     if method == "adjust" and (config.drw or config.loss in CORRECTS_COUNTS):
         done = "deferred re-weighting" if config.drw else f"the loss {config.loss!r}"
         warnings.warn(

@@ -174,8 +174,9 @@ class RunConfig:
         def keep(name: str, value: Any) -> None:
             object.__setattr__(self, name, value)
 
-        for name, allowed in (("dataset", DATASETS), ("loss", LOSS_NAMES), ("recipe", (None, *RECIPES))):
-            keep(name, check_choice(name, getattr(self, name), allowed))
+        for name, allowed in (("dataset", DATASETS), ("loss", LOSS_NAMES), ("recipe", tuple(RECIPES))):
+            if getattr(self, name) is not None or name != "recipe":
+                keep(name, check_choice(name, getattr(self, name), allowed))
         keep("drw", check_flag("drw", self.drw))
         keep("loss_options", self._checked_options())
         recipe = recipe_for(self.dataset, self.recipe)

@@ -97,6 +97,38 @@ def test_the_lock_ends_with_an_error_in_the_block(tmp_path: Path) -> None:
         pass
 
 
+def test_a_refused_block_takes_only_its_own_empty_folder_away(tmp_path: Path) -> None:
+    made, there, used = tmp_path / "made", tmp_path / "there", tmp_path / "used"
+    there.mkdir()
+
+    def refuse(folder: Path) -> None:
+        with locked(folder, "training"):
+            if folder is used:
+                (used / "history.csv").touch()
+            raise KeyError
+
+    for folder in (made, there, used):
+        with pytest.raises(KeyError):
+            refuse(folder)
+    assert not made.exists()
+    assert there.exists()
+    assert (used / "history.csv").exists()
+
+
+def test_a_lock_on_a_file_that_was_taken_away_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fcntl
+
+    lock = fcntl.flock
+
+    def late(descriptor: int, how: int) -> None:
+        (tmp_path / ".lock").unlink()
+        lock(descriptor, how)
+
+    monkeypatch.setattr("fcntl.flock", late)
+    with pytest.raises(TrainingError, match="give the command again"), locked(tmp_path, "training"):
+        pass
+
+
 def test_without_fcntl_a_note_and_the_run_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

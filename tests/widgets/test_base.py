@@ -104,7 +104,7 @@ class Toy(base.Explorer):
 @pytest.mark.parametrize(
     ("name", "value", "error", "message"),
     [
-        ("share", 0.0, ValueError, r"share is 0.0; allowed is a finite number in \(0.0, 1.0\]"),
+        ("share", 0.0, ValueError, r"share is 0.0; allowed is a finite number in \(0, 1\]"),
         ("share", 1.5, ValueError, "share is 1.5"),
         ("share", float("nan"), ValueError, "share is nan"),
         ("share", "half", TypeError, "share is 'half' of type str; a number is needed"),
