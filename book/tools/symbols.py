@@ -29,14 +29,13 @@ ENVIRONMENT = {r"\begin", r"\end"}
 INDICES = {"i", "j", "k", "m", "e", "t", "u", "o", r"\ell"}
 SIGNS = {"+", "-", r"\star", "*", r"\prime"}  # above a letter they belong to its name
 # What every reader of mathematics knows, and what only arranges.
-KNOWN = set(
-    r"""\log \exp \max \min \sum \prod \int \cos \sin \tan \arg \lim \frac \tfrac \dfrac \sqrt \binom \left \right \big
-    \bigl \bigr \Big \Bigl \Bigr \bigg \biggl \biggr \quad \qquad \le \ge \leq \geq \ne \neq \approx \sim \propto \in
-    \notin \subset \cup \cap \setminus \mid \to \rightarrow \longrightarrow \Longrightarrow \Rightarrow \implies \iff
-    \mapsto \cdot \times \dots \ldots \cdots \vdots \pm \mp \partial \nabla \infty \lfloor \rfloor \lceil \rceil \lvert
-    \rvert \lVert \rVert \vert \Vert \langle \rangle \top \odot \circ \star \prime \equiv \ll \gg \limits \nolimits
-    \displaystyle \textstyle \middle \forall \exists \bmod \mod \colon \mathrm{d} \, \: \; \! \> \\ \{ \} \| \% \ """.split()
-)
+KNOWN = {f"\\{name}" for name in re.findall(r"\w+", """
+    log exp max min sum prod int cos sin tan arg lim frac tfrac dfrac sqrt binom left right big bigl bigr Big Bigl Bigr
+    bigg biggl biggr quad qquad le ge leq geq ne neq approx sim propto in notin subset cup cap setminus mid to rightarrow
+    longrightarrow Longrightarrow Rightarrow implies iff mapsto cdot times dots ldots cdots vdots pm mp partial nabla
+    infty lfloor rfloor lceil rceil lvert rvert lVert rVert vert Vert langle rangle top odot circ star prime equiv ll gg
+    limits nolimits displaystyle textstyle middle forall exists bmod mod colon
+""")} | {r"\mathrm{d}"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ class Symbol:
 def is_index(text: str) -> bool:
     """Only running letters, numbers beside them, and signs: ``k``, ``t-1``, but not ``1``."""
     letters = [token for token in TOKEN.findall(text) if token[-1].isalpha()]
-    return not text or bool(letters) and all(token in INDICES for token in letters)
+    return not text or (bool(letters) and all(token in INDICES for token in letters))
 
 
 def is_mark(text: str) -> bool:

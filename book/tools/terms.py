@@ -62,8 +62,8 @@ def glossary() -> str:
     """The page of methods and terms, each kind in the order of its names."""
     parts = [
         "# Glossary",
-        "The methods and terms that this book names, in a line each, with the paper that a method comes from and the chapters\n"
-        "that use it. Symbols are those of {doc}`notation`.",
+        "The methods and terms that this book names, in a line each, with the paper that a method comes from and the\n"
+        "chapters that use it. Symbols are those of {doc}`notation`.",
     ]
     for kind, entries in terms().items():
         parts += [f"## {HEADINGS[kind]}", *map(paragraph, sorted(entries, key=lambda entry: entry["name"].lower()))]
@@ -79,11 +79,11 @@ def notation_page() -> str:
         rows.append("| " + " | ".join(cells) + " |")
     parts = [
         "# Notation",
-        "A symbol means one thing in the whole book; one that a single chapter uses is marked with *only*. A check fails when a\n"
-        "chapter displays a symbol that is not in this table. *Chapter* is where the symbol first appears.",
+        "A symbol means one thing in the whole book; one that a single chapter uses is marked with *only*. A check fails\n"
+        "when a chapter displays a symbol that is not in this table. *Chapter* is where the symbol first appears.",
         "\n".join(rows),
-        r"$\log$ is the natural logarithm and $\log_2$ the binary one. A hat is an estimate (or, in chapter 06, unit length), a bar"
-        "\na mean, a tilde what an adjusted loss sees.",
+        r"$\log$ is the natural logarithm and $\log_2$ the binary one. A hat is an estimate (or, in chapter 06, unit length),"
+        "\na bar a mean, a tilde what an adjusted loss sees.",
     ]
     return "\n\n".join(parts) + "\n"
 
