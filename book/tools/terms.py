@@ -54,8 +54,10 @@ def paragraph(entry: dict[str, Any]) -> str:
     line = f"**{entry.get('title', entry['name'])}.** {entry['line']}"
     if "cite" in entry:
         line += f" {{cite:p}}`{entry['cite']}`"
-    links = ", ".join(chapter_link(number) for number in entry["chapters"])
-    return f"({anchor(entry)})=\n{line} *Chapter{'s' * (len(entry['chapters']) > 1)} {links}.*"
+    links = [chapter_link(number) for number in entry.get("chapters", [])]
+    if links:
+        line += f" *Chapter{'s' * (len(links) > 1)} {', '.join(links)}.*"
+    return f"({anchor(entry)})=\n{line}"
 
 
 def glossary() -> str:
@@ -80,10 +82,10 @@ def notation_page() -> str:
     parts = [
         "# Notation",
         "A symbol means one thing in the whole book; one that a single chapter uses is marked with *only*. A check fails\n"
-        "when a chapter displays a symbol that is not in this table. *Chapter* is where the symbol first appears.",
+        "when a chapter displays a symbol that this table lacks. *Chapter* is where the symbol first appears.",
         "\n".join(rows),
-        r"$\log$ is the natural logarithm and $\log_2$ the binary one. A hat is an estimate (or, in chapter 06, unit length),"
-        "\na bar a mean, a tilde what an adjusted loss sees.",
+        r"$\log$ is the natural logarithm and $\log_2$ the binary one. A hat is an estimate (or, in chapter 06, unit"
+        "\nlength), a bar a mean, a tilde what an adjusted loss sees.",
     ]
     return "\n\n".join(parts) + "\n"
 
