@@ -25,6 +25,20 @@ NOTATION = ROOT / "book" / "appendix" / "notation.md"
 BIBLIOGRAPHY = ROOT / "book" / "references.bib"
 LINK = re.compile(r"\]\((#?glossary-[^)\s]+)\)")
 HEADINGS = {"methods": "Methods", "terms": "Terms"}
+ABOVE_TERMS = """\
+# Glossary
+
+The methods and terms that this book names, in a line each, with the paper that a method comes from and the chapters
+that use it. Symbols are those of {doc}`notation`."""
+ABOVE_SYMBOLS = """\
+# Notation
+
+A symbol means one thing in the whole book; one that a single chapter uses is marked with *only*. A check fails when a
+chapter displays a symbol that this table lacks. *Chapter* is where the symbol first appears."""
+BELOW_SYMBOLS = r"""
+$\log$ is the natural logarithm and $\log_2$ the binary one. A hat is an estimate (or, in chapter 06, unit length), a
+bar a mean, a tilde what an adjusted loss sees.
+""".lstrip()
 
 
 def terms() -> dict[str, list[dict[str, Any]]]:
@@ -62,11 +76,7 @@ def paragraph(entry: dict[str, Any]) -> str:
 
 def glossary() -> str:
     """The page of methods and terms, each kind in the order of its names."""
-    parts = [
-        "# Glossary",
-        "The methods and terms that this book names, in a line each, with the paper that a method comes from and the\n"
-        "chapters that use it. Symbols are those of {doc}`notation`.",
-    ]
+    parts = [ABOVE_TERMS]
     for kind, entries in terms().items():
         parts += [f"## {HEADINGS[kind]}", *map(paragraph, sorted(entries, key=lambda entry: entry["name"].lower()))]
     return "\n\n".join(parts) + "\n"
@@ -79,15 +89,7 @@ def notation_page() -> str:
         where = entry.get("where", "") if "only" not in entry else f"{', '.join(entry['only'])} only"
         cells = (f"${entry['symbol']}$", entry["meaning"], entry.get("range", ""), where)
         rows.append("| " + " | ".join(cells) + " |")
-    parts = [
-        "# Notation",
-        "A symbol means one thing in the whole book; one that a single chapter uses is marked with *only*. A check fails\n"
-        "when a chapter displays a symbol that this table lacks. *Chapter* is where the symbol first appears.",
-        "\n".join(rows),
-        r"$\log$ is the natural logarithm and $\log_2$ the binary one. A hat is an estimate (or, in chapter 06, unit"
-        "\nlength), a bar a mean, a tilde what an adjusted loss sees.",
-    ]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join([ABOVE_SYMBOLS, "\n".join(rows), BELOW_SYMBOLS])
 
 
 def link_faults(text: str, known: list[str]) -> list[str]:
