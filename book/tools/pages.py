@@ -75,8 +75,11 @@ def visible_outputs(cell: Any) -> list[Any]:
     return [] if tags(cell) & NO_OUTPUT else list(cell.get("outputs", []))
 
 
-def words_only(text: str) -> str:
-    """Markdown as it is read: no fenced code, directive lines, options, comments, displays, link targets or labels."""
+def words_only(text: str, roles: bool = False) -> str:
+    """Markdown as it is read: no fenced code, directive lines, options, comments, displays, link targets or references.
+
+    With ``roles`` the last two stay.
+    """
     text = re.sub(r"<!--.*?-->", "", DISPLAY.sub(" ", text), flags=re.DOTALL)
     kept, code = [], ""
     options = False  # right below the line that opens a directive
@@ -92,5 +95,7 @@ def words_only(text: str) -> str:
         elif not (options and re.match(r"^ *:[\w-]+:", line)):
             kept.append(line)
             options = False
+    if roles:
+        return "\n".join(kept)
     text = re.sub(r"\{(?:eq|numref|ref|cite|cite:\w+|prf:ref|doc)\}`[^`]*`", " ", "\n".join(kept))
     return re.sub(r"\]\([^)]*\)", "]", text)

@@ -134,13 +134,12 @@ def notation() -> list[dict[str, Any]]:
 
 def declared(chapter: str, entries: list[dict[str, Any]]) -> set[str]:
     """The names that a chapter's displays may use: everybody's, and those that are its own."""
-    return {
-        name
-        for entry in entries
-        if chapter in entry.get("only", [chapter])
-        for symbol in symbols(entry["symbol"])
-        for name in symbol.names()[:1]
-    }
+    return {name_of(entry) for entry in entries if chapter in entry.get("only", [chapter])}
+
+
+def name_of(entry: dict[str, Any]) -> str:
+    """The name that an entry of the notation page gives: its first symbol with all that belongs to it."""
+    return next(symbols(entry["symbol"])).names()[0]
 
 
 def unknown(path: Path, entries: list[dict[str, Any]]) -> list[str]:
