@@ -26,7 +26,7 @@ ACCENTS = {r"\hat", r"\bar", r"\tilde", r"\dot", r"\vec", r"\widehat", r"\wideti
 STYLES = {r"\mathbb", r"\mathcal", r"\mathbf", r"\boldsymbol", r"\mathrm", r"\mathit", r"\operatorname"}
 TEXT = {r"\text", r"\textrm", r"\textit", r"\textbf"}
 ENVIRONMENT = {r"\begin", r"\end"}
-INDICES = {"i", "j", "k", "m", "e", "t", "u", "o", r"\ell"}
+INDICES = {"i", "j", "k", "m", "e", "t", "u", "o", "y", "l", "T", r"\ell"}
 SIGNS = {"+", "-", r"\star", "*", r"\prime"}  # above a letter they belong to its name
 # What every reader of mathematics knows, and what only arranges.
 KNOWN = {f"\\{name}" for name in re.findall(r"\w+", """
@@ -35,7 +35,7 @@ KNOWN = {f"\\{name}" for name in re.findall(r"\w+", """
     rightarrow longrightarrow Longrightarrow Rightarrow implies iff mapsto cdot times dots ldots cdots vdots pm mp
     partial nabla infty lfloor rfloor lceil rceil lvert rvert lVert rVert vert Vert langle rangle top odot circ star
     prime equiv ll gg limits nolimits displaystyle textstyle middle forall exists bmod mod colon
-""")} | {r"\mathrm{d}"}  # fmt: skip
+""")} | {r"\mathrm{d}", r"\operatorname{argmax}"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,15 @@ class Symbol:
     above: str = ""
 
     def names(self) -> list[str]:
-        """What it may be called, the fullest name first: a word or sign belongs to it, another letter may."""
+        """What it may be called, the fullest name first: a word, a sign or a letter that counts nothing belongs to it.
+
+        A number or an expression below it may, as in the strengths 1 and 2; else it is that of the letter.
+        """
         below = "" if is_index(self.below) else f"_{self.below}"
         above = f"^{self.above}" if is_mark(self.above) else ""
-        shorter = [] if is_mark(self.below) else [self.base + above]
-        return list(dict.fromkeys([self.base + below + above, *shorter]))
+        strict = is_mark(self.below) or (len(TOKEN.findall(self.below)) == 1 and self.below[-1].isalpha())
+        names = [self.base + below + above] if strict else [self.base + below + above, self.base + above]
+        return list(dict.fromkeys(name.replace("'", "") for name in names))
 
 
 def is_index(text: str) -> bool:
@@ -103,7 +107,7 @@ def parse(tokens: list[str]) -> Iterator[Symbol]:
             continue
         base = ""
         if token in ACCENTS | STYLES:
-            inner, place = argument(tokens, place)
+            inner, place = argument(tokens, place + (tokens[place : place + 1] == ["*"]))
             word = "".join(inner)
             if token in ACCENTS and not re.fullmatch(r"\\?[A-Za-z]+", word):
                 yield from parse(inner)  # a bar over an expression

@@ -71,10 +71,11 @@ def test_a_symbol_has_one_entry() -> None:
     ("latex", "names"),
     [
         (r"\tilde p_{ij} = \frac{e^{\tilde z_j}}{2}", [r"\tilde{p}", "i", "j", r"\tilde{z}", "j"]),
-        (r"N^{\text{test}}_k - N", ["N^'test", "k", "N"]),
+        (r"N^{\text{test}}_k - N", ["N^test", "k", "N"]),
         (r"n_{\min} + n_{\max} n_{k}^{1/4}", [r"n_\min", r"n_\max", "n", "k"]),
-        (r"\lambda_{\text{wd}} \lambda_1^2 g^+ - g^-_j", [r"\lambda_'wd", r"\lambda_1", "g^+", "g^-", "j"]),
+        (r"\lambda_{\text{wd}} \lambda_1^2 g^+ - g^-_j", [r"\lambda_wd", r"\lambda_1", "g^+", "g^-", "j"]),
         (r"\operatorname{Var}(\bar x) \, dx", [r"\operatorname{Var}", r"\bar{x}", "x"]),
+        (r"s_v + \pi_1 + t_{S-1}", ["s_v", "v", r"\pi_1", "t_S-1", "S"]),
         (r"\cos\theta_j \ne \theta_k", [r"\cos\theta", "j", r"\theta", "k"]),
         (r"\text{for every class } k", ["k"]),
         (r"\mathbb E[\mathrm{IF}]", [r"\mathbb{E}", r"\mathrm{IF}"]),
@@ -100,7 +101,9 @@ ALPHABET = [
         ("07", r"x_j = \lambda_2", ["j", r"\lambda_2"]),
         ("07", r"\hat x_i", [r"\hat{x}"]),
         ("07", r"x_{\min}", [r"x_\min"]),
-        ("07", r"x^{\text{test}}", ["x^'test"]),
+        ("07", r"x^{\text{test}}", ["x^test"]),
+        ("07", r"x_v", ["x_v", "v"]),  # a letter that counts nothing makes another symbol
+        ("07", r"x_1 + x_{i-1}", []),
         ("07", r"x^2 + X", ["X"]),
     ],
 )
