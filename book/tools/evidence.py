@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import html
+import math
 import re
 import sys
 from collections.abc import Iterator
@@ -28,6 +29,8 @@ SKIPPED = re.compile(
     r"|Time:?\*?:?\s\d+ minutes"  # held by another check
 )
 DRAWS = ("ax", "fig", "plt")  # what a call that only draws begins with: axes[0].set(…)
+FUNCTIONS = {"log": math.log, "sqrt": math.sqrt}
+EQUALITY = re.compile(r"((?:log|sqrt|[-\d.()*/+ ])+)(?:=|≈)(?= *(-?(?:\d*\.)?\d+) ?(%)?)")
 LONG = 40  # a stored list of more values explains nothing: some value always fits
 
 
@@ -59,6 +62,27 @@ def plain(text: str) -> str:
     """Text and inline mathematics with one kind of minus, dash and thousands' comma."""
     text = text.replace("{,}", ",").replace("−", " -").replace("–", " - ").replace("\\,", " ").replace("\\%", "%")
     return re.sub(r"\\(?:[td]?frac)\s*(\d)\s*(\d)", r"\1/\2", text)
+
+
+def equalities(text: str) -> dict[str, bool]:
+    """The results of the arithmetic that a text writes out, ``2 * 3 = 6``, each with whether it comes out so.
+
+    The last digit of a decimal may be off by one, since the numbers of the left side may be rounded.
+    """
+    text = re.sub(r"\\sqrt\{([^{}]*)\}", r"sqrt(\1)", plain(text).replace("$", "").replace(r"\log", "log"))
+    text = re.sub(r"log *([\d.]+)", r"log(\1)", re.sub(r"·|×|\\cdot|\\times", "*", text))
+    found = {}
+    for left, right, percent in EQUALITY.findall(text.replace("^", "**").replace(")(", ")*(")):
+        if not re.search(r"[\d)] *[-*/+] *[\d(ls]|log|sqrt", left):
+            continue
+        try:
+            value = eval(left.strip(), {"__builtins__": {}}, FUNCTIONS)
+        except (SyntaxError, TypeError, ValueError, ZeroDivisionError):
+            continue  # no arithmetic: a bracket of the sentence, two numbers in a row
+        unit = 10.0 ** -len(right.partition(".")[2])
+        close = abs(value * (100 if percent else 1) - float(right)) <= (unit if unit < 1 else 0.5) * (1 + 1e-9)
+        found[right.lstrip("-")] = close
+    return found
 
 
 def values_in(text: str) -> set[float]:

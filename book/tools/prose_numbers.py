@@ -10,6 +10,7 @@ Read are the text before the exercises, captions and alt texts. A number is expl
   frames stores; a displayed equation; a number in the page's code that does not only draw; what was said with its
   source. A number of fewer than three digits is looked for in its own section (`##`) and in those of the figures that
   its sentence names (the summary and the decision look back at the whole page);
+- arithmetic that is written out and comes out, as in 2 · 3 = 6; a paragraph that says "by hand" may assume numbers;
 - the chapter that its sentence links to, by the same outputs;
 - the recipes' constants (`lt_core.training.RunConfig`) and those in `book/numbers_allowed.yaml`, each with a reason.
 
@@ -27,7 +28,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 import yaml
-from evidence import Number, code_values, constants, numbers, output_values, plain, values_in
+from evidence import Number, code_values, constants, equalities, numbers, output_values, plain, values_in
 from pages import DISPLAY, ROOT, cells, lesson, page_named, pages, visible_outputs, words_only
 
 ALLOWED = ROOT / "book" / "numbers_allowed.yaml"
@@ -60,7 +61,9 @@ def sections(path: Path) -> list[Section]:
                 if part.startswith("## "):
                     found.append(Section(part.splitlines()[0]))
                 found[-1].values |= {value for latex, _ in DISPLAY.findall(part) for value in values_in(plain(latex))}
-                found[-1].sentences += sentences(words_only(part, roles=True))
+                text = words_only(part, roles=True)
+                found[-1].sentences += sentences(text)
+                found[-1].values |= worked_values(text)
             continue
         options = cell.metadata.get("mystnb", {})
         texts = (options.get("figure", {}).get("caption", ""), options.get("image", {}).get("alt", ""))
@@ -72,6 +75,20 @@ def sections(path: Path) -> list[Section]:
     for section in found:  # what was said with its source may be said again
         cited = [sentence for sentence in section.sentences if SOURCE.search(sentence)]
         section.values |= {number.value for sentence in cited for number in numbers(sentence)}
+    return found
+
+
+def worked_values(text: str) -> set[float]:
+    """What arithmetic in a text comes to, and the numbers of a paragraph that works an example by hand.
+
+    The result of arithmetic that does not come out is never among them.
+    """
+    found = set()
+    for paragraph in re.split(r"\n\s*\n", text):
+        results = equalities(paragraph)
+        found |= {float(number) for number, right in results.items() if right}
+        if re.search(r"\bby hand\b", paragraph, re.IGNORECASE):
+            found |= {number.value for number in numbers(paragraph) if results.get(number.text, True)}
     return found
 
 

@@ -27,13 +27,13 @@ STYLES = {r"\mathbb", r"\mathcal", r"\mathbf", r"\boldsymbol", r"\mathrm", r"\ma
 TEXT = {r"\text", r"\textrm", r"\textit", r"\textbf"}
 ENVIRONMENT = {r"\begin", r"\end"}
 INDICES = {"i", "j", "k", "m", "e", "t", "u", "o", "y", "l", "T", r"\ell"}
-SIGNS = {"+", "-", r"\star", "*", r"\prime"}  # above a letter they belong to its name
+SIGNS = {"+", "-", "*", r"\star", r"\ast", r"\prime"}  # above a letter they belong to its name
 # What every reader of mathematics knows, and what only arranges.
 KNOWN = {f"\\{name}" for name in re.findall(r"\w+", """
     log exp max min sum prod int cos sin tan arg lim frac tfrac dfrac sqrt binom left right big bigl bigr Big Bigl Bigr
     bigg biggl biggr quad qquad le ge leq geq ne neq approx sim propto in notin subset cup cap setminus mid to
     rightarrow longrightarrow Longrightarrow Rightarrow implies iff mapsto cdot times dots ldots cdots vdots pm mp
-    partial nabla infty lfloor rfloor lceil rceil lvert rvert lVert rVert vert Vert langle rangle top odot circ star
+    partial nabla infty lfloor rfloor lceil rceil lvert rvert lVert rVert vert Vert langle rangle top odot circ star ast
     prime equiv ll gg limits nolimits displaystyle textstyle middle forall exists bmod mod colon
 """)} | {r"\mathrm{d}", r"\operatorname{argmax}"}  # fmt: skip
 
@@ -88,7 +88,13 @@ def argument(tokens: list[str], start: int) -> tuple[list[str], int]:
 
 def plain(tokens: list[str]) -> str:
     """An index or an exponent as text: no braces, and a quote for the command that makes letters a word."""
-    return "".join("'" if token in STYLES | TEXT else token for token in tokens if token not in "{}")
+    text = ""
+    for token in tokens:
+        if token in STYLES | TEXT:
+            text += "'"
+        elif token not in "{}":
+            text += f" {token}" if token[0].isalpha() and re.search(r"\\[A-Za-z]+$", text) else token
+    return text
 
 
 def symbols(latex: str) -> Iterator[Symbol]:

@@ -15,7 +15,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 sys.path.insert(0, str(Path(__file__).parents[2] / "book" / "tools"))
 
 import prose_numbers
-from evidence import Number, code_values, numbers, values_in
+from evidence import Number, code_values, equalities, numbers, values_in
 from prose_numbers import Page, record_pages, significant
 
 SAMPLE = 150  # altered numbers a page
@@ -120,6 +120,8 @@ def chapter(tmp_path: Path) -> Callable[..., Page]:
         "The README has 47.9 ([code](https://example.org)).",
         "The paper's Table 4 has 47.9.",
         "At 47.9 {cite}`zhao2022ala` it is better. Ours is below 47.9.",
+        "With $0.125 \\cdot 2 = 0.25$ it is 0.25.",
+        "By hand: take 0.4 and 0.55; they make 0.4 + 0.55 = 0.95.",
         "A title {cite}`zhao2022ala`:\n\n| row | 71.3 |\n|---|---|\n| row | 70.8 |",
     ],
 )
@@ -139,6 +141,8 @@ def test_an_explained_number_passes(chapter: Callable[..., Page], sentence: str)
         ("There are 13 of them.", ["13"]),
         ("The axis ends at 61.5.", ["61.5"]),  # a drawing's number is no evidence
         ("The style has 77, the shell 9.99.", ["77", "9.99"]),
+        ("With 0.125 · 2 = 0.28 it fails.", ["0.28"]),
+        ("By hand: take 0.4 and 0.55; they make 0.4 + 0.55 = 0.97.", ["0.97"]),
         ("A solution has 98.76.", ["98.76"]),
     ],
 )
@@ -163,6 +167,23 @@ def test_captions_are_read_and_few_digits_are_looked_for_close_by(chapter: Calla
 )
 def test_numbers_are_read_as_they_are_printed(text: str, found: list[float]) -> None:
     assert [number.value for number in numbers(text)] == found
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (r"DF = (1 − 0.574)/2 = 0.213, and $A$ = 0.213 · 1.443 = 0.308", {"0.213": True, "0.308": True}),
+        (r"still $2/2.9 = 69\,\%$ of them, $\log 100 = 4.6$", {"69": True, "4.6": True}),
+        (r"$(77 - 21)/4 = 13$ and $1 - (2.78/4.30)^2 = 0.58$", {"13": False, "0.58": True}),
+        (
+            r"$-0.1/\sqrt{1 - 0.96} = -0.5$, $\frac14 + \tfrac12 = 0.75$, $(2-1)(3-1) = 3$",
+            {"0.5": True, "0.75": True, "3": False},
+        ),
+        (r"$d = 64 < 99$, $s = 30$ and at $n = 5$, 3 = 4 (chapter 2) = 7", {}),
+    ],
+)
+def test_arithmetic_is_checked(text: str, found: dict[str, bool]) -> None:
+    assert equalities(text) == found
 
 
 def test_units_are_seen() -> None:
