@@ -88,7 +88,7 @@ def test_every_figure_has_caption_and_alt_text(path: Path) -> None:
     for cell in read(path).cells:
         # A widget's picture is what shows where widgets do not; its frames bring their own texts.
         shown = [output.get("data", {}) for output in cell.get("outputs", [])]
-        pictures = [data for data in shown if "image/png" in data and WIDGET not in data]
+        pictures = [data for data in shown if {"image/png", "image/svg+xml"} & data.keys() and WIDGET not in data]
         if not pictures:
             continue
         options = cell.metadata.get("mystnb", {})
