@@ -19,12 +19,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import nbformat
-from check_pages import ROOT, toc_pages
+from pages import ROOT, displays, pages, prose
 
 TESTS = ROOT / "tests" / "book"
 MARK = "pytest.mark.display"
-DISPLAY = re.compile(r"\$\$(.+?)\$\$[ \t]*(\([^)\s]*\))?", re.DOTALL)
 # Text and names in one piece, since blanks mean something there; comments up to the line's end, which ends them.
 TOKEN = re.compile(r"\\(?:text\w*|operatorname|begin|end)\{[^{}]*\}|%[^\n]*|\\[A-Za-z]+|\\.|.", re.DOTALL)
 SPACING = {r"\,", r"\:", r"\;", r"\>", r"\!", r"\quad", r"\qquad", "~"}
@@ -38,24 +36,6 @@ class Test:
     function: ast.FunctionDef
     source: str
     digest: str
-
-
-def pages() -> list[Path]:
-    """The file of every page in the table of contents, in order."""
-    return [path for page in toc_pages() for s in (".ipynb", ".md") if (path := ROOT / f"{page}{s}").is_file()]
-
-
-def prose(path: Path) -> str:
-    """The text of a page without its code cells."""
-    if path.suffix == ".ipynb":
-        cells = nbformat.read(path, as_version=4).cells
-        return "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
-    return path.read_text(encoding="utf-8")
-
-
-def displays(text: str) -> list[tuple[str, str]]:
-    """Label and LaTeX of every displayed equation, in order; the label is "" where it has none."""
-    return [(label.strip("()"), latex) for latex, label in DISPLAY.findall(text)]
 
 
 def normalise(latex: str) -> str:

@@ -15,11 +15,12 @@ import lt_core as lt
 sys.path.insert(0, str(Path(__file__).parents[2] / "book" / "tools"))
 
 from check_pages import toc_pages, widget_models
-from displays import displays, equation_tests, faults, pages, prose
+from displays import equation_tests, faults
+from pages import chapters, displays, pages, prose
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted(path for path in pages() if path.suffix == ".ipynb")
-CHAPTERS = [path for path in NOTEBOOKS if path.stem[0].isdigit()]
+CHAPTERS = chapters()
 REPOSITORY = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]["url"]
 WIDGET = "application/vnd.jupyter.widget-view+json"
 FENCE = re.compile(r"```\{math\}|\\begin\{(equation|align|gather|multline)\*?\}|\\\[")
@@ -87,7 +88,7 @@ def test_every_figure_has_caption_and_alt_text(path: Path) -> None:
     for cell in read(path).cells:
         # A widget's picture is what shows where widgets do not; its frames bring their own texts.
         shown = [output.get("data", {}) for output in cell.get("outputs", [])]
-        pictures = [data for data in shown if "image/png" in data and WIDGET not in data]
+        pictures = [data for data in shown if {"image/png", "image/svg+xml"} & data.keys() and WIDGET not in data]
         if not pictures:
             continue
         options = cell.metadata.get("mystnb", {})
@@ -114,14 +115,6 @@ def test_stored_widgets_are_those_of_the_package(path: Path) -> None:
             kind = getattr(lt.widgets, model["state"]["_anywidget_id"].rpartition(".")[2])
             assert model["state"]["_esm"] == str(kind._esm), f"{kind.__name__}: run make notebooks"
             assert model["state"]["_css"] == str(kind._css), f"{kind.__name__}: run make notebooks"
-
-
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
-def test_code_cells_are_short(path: Path) -> None:
-    for cell in read(path).cells:
-        if cell.cell_type == "code":
-            lines = [line for line in cell.source.splitlines() if line.strip()]
-            assert len(lines) <= 25, f"{len(lines)} lines: {cell.source[:60]}"
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
