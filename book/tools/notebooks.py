@@ -3,7 +3,8 @@
     python book/tools/notebooks.py [NOTEBOOK ...]     (default: every notebook of the table of contents)
 
 Outputs, widget state included, come from one kernel run per notebook. Everything that differs from run to run without
-meaning is removed or renumbered: execution times, kernel versions, cell ids, widget model ids. Pictures are packed.
+meaning is removed or renumbered: execution times, kernel versions, cell ids, widget model ids. Figures are the SVG that
+`lt_core.plots.use_style` makes, the same on every run; the pictures of a widget's frames are PNG files, and packed.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ import nbformat
 from check_pages import ROOT, WIDGET_STATE, toc_pages
 from nbclient import NotebookClient
 from PIL import Image, ImageChops, ImageStat
+
+from lt_core.plots import LIMIT
 
 VISIBLE = 0.2  # of 255: mean difference of a picture's pixels from which all colours are kept
 CELL_TIMEOUT = 120  # seconds, as in the check
@@ -144,6 +147,20 @@ def refuse_noise(path: Path, notebook: nbformat.NotebookNode) -> None:
                 sys.exit(f"{path.name}: a cell writes to stderr: {output.text.strip()[:300]}")
 
 
+def figure_faults(notebook: nbformat.NotebookNode) -> list[str]:
+    """Figures that are no SVG (what a widget shows in its place is none), and those that are too large."""
+    faults = []
+    for number, cell in enumerate(notebook.cells):
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            if "image/png" in data and VIEW not in data:
+                faults.append(f"cell {number} shows a PNG; call lt.plots.use_style() before the first figure")
+            size = len(data.get("image/svg+xml", "").encode())
+            if size > LIMIT:
+                faults.append(f"the figure of cell {number} has {size:,} bytes; at most {LIMIT:,}")
+    return faults
+
+
 def execute(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
     notebook.metadata.pop("widgets", None)
@@ -152,6 +169,8 @@ def execute(path: Path) -> None:
     )
     client.execute()
     refuse_noise(path, notebook)
+    if faults := figure_faults(notebook):
+        sys.exit("\n".join(f"{path.name}: {fault}" for fault in faults))
     text = nbformat.writes(normalise(notebook))
     json.loads(text)
     path.write_text(text.rstrip("\n") + "\n", encoding="utf-8")
