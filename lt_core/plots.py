@@ -1,21 +1,22 @@
 """Figures of the book: one style, one palette, SVG files, and the pictures that several chapters draw.
 
-**Sizes.** A figure is `WIDTH` inches wide and no lettering is smaller than `SMALLEST` points: on a phone 390 pixels wide
-it then has 9 pixels. Panels stand below each other or two abreast (`panels`). A matrix is one ``imshow``, a contact
-sheet one ``imshow`` of its mosaic.
+**Sizes.** A figure is `WIDTH` inches wide and no lettering is smaller than `SMALLEST` points: on a phone 390 pixels
+wide it then has 9 pixels. Panels stand one below the other or two abreast (`panels`). A matrix is one ``imshow``, a
+contact sheet one ``imshow`` of its mosaic.
 
 **One colour, one meaning, in the whole book, the widgets included.** Take a colour by its meaning, not by its hue:
 
-=====================  ==========================================================================================
-`GROUP_COLOURS`        many blue, medium green, few vermilion (a toy's head, middle and tail class too); nothing else
+=====================  =========================================================================================
+`GROUP_COLOURS`        many blue, medium green, few vermilion (a toy's head, middle and tail class too)
 `METHOD_COLOURS`       cross-entropy grey, its cosine form pink, LDAM ochre, balanced softmax and logit adjustment
                        indigo, ALA teal, GALA wine; a method's parts (its margin, its factor) have its colour
 `GAIN`, `LOSS`         a sign is no hue: up, gain and the positive gradient are filled with ink, down, loss and the
                        negative gradient are hatched; a signed matrix takes `DIVERGING`
 `GREY`                 what is only there to be compared with: recorded runs behind yours, the base, a noise band
 `INK`                  the reader's own run, reference lines, lettering
-`FREE`, the cycle      everything else: seeds, recipes, easy and hard, chosen classes; they mean nothing outside a figure
-=====================  ==========================================================================================
+`PALETTE`, the cycle   free for everything else: seeds, recipes, easy and hard, chosen classes; without a meaning
+                       outside their figure
+=====================  =========================================================================================
 
 A line style or a marker always goes with the colour. All of them have a contrast of 3 or more on white, and the
 built book maps each one to its shade for the dark (``book/_static/figures.css``). Ink and white on top of a picture or
@@ -41,7 +42,7 @@ BLUE, GREEN, RED = "#0072B2", "#00835F", "#C65300"
 PINK, ORANGE, INDIGO, TEAL, WINE = "#C765A8", "#A67300", "#5B4BB5", "#005F6B", "#8C1D40"
 OLIVE, BROWN, STEEL = "#6B6B00", "#8A5A44", "#56657A"
 ON_LIGHT, ON_DARK = "#010101", "#FEFEFE"  # ink and white on top of a picture: the same in both themes
-FREE = (OLIVE, BROWN, STEEL, INK)
+PALETTE = (OLIVE, BROWN, STEEL, INK)
 SEQUENTIAL, DIVERGING = "cividis", "PuOr_r"  # colour maps of a matrix
 
 GROUP_COLOURS = {"many": BLUE, "medium": GREEN, "few": RED}
@@ -89,7 +90,7 @@ def use_style() -> None:
             "savefig.facecolor": "white",
             "savefig.transparent": False,
             "figure.constrained_layout.use": True,
-            "axes.prop_cycle": plt.cycler(color=FREE),
+            "axes.prop_cycle": plt.cycler(color=PALETTE),
             "axes.grid": True,
             "axes.axisbelow": True,
             "axes.spines.top": False,
@@ -126,7 +127,7 @@ def _show_as_svg() -> None:
     import matplotlib_inline.backend_inline  # noqa: F401  on its first import it chooses PNG; so before our choice
     from matplotlib.figure import Figure
 
-    formatters = shell.display_formatter.formatters
+    formatters: dict[str, Any] = shell.display_formatter.formatters  # type: ignore[union-attr]
     for formatter in formatters.values():
         formatter.pop(Figure, None)
     formatters["image/svg+xml"].for_type(Figure, svg)
@@ -163,22 +164,24 @@ def svg(figure: Figure) -> str:
 
 def _prepare(figure: Figure) -> None:
     """What must be a picture becomes one, and what stands on a picture keeps its colour in the dark."""
-    from matplotlib.collections import Collection, QuadMesh
+    import numpy as np
+    from matplotlib.collections import QuadMesh
     from matplotlib.colors import to_hex
 
     fixed = {INK: ON_LIGHT, "#ffffff": ON_DARK}
     for ax in figure.axes:
-        meshes = [artist for artist in ax.collections if isinstance(artist, QuadMesh)]
         for image in ax.images:
             image.set_interpolation("none")
-        for artist in ax.collections:
-            if isinstance(artist, Collection) and (artist in meshes or _marks(artist) > MANY_MARKS):
-                artist.set_rasterized(True)
+        meshes = [collection for collection in ax.collections if isinstance(collection, QuadMesh)]
+        for collection in ax.collections:
+            if collection in meshes or _marks(collection) > MANY_MARKS:
+                collection.set_rasterized(True)
         for line in ax.lines:
-            if line.get_marker() not in ("None", "none", "", " ", None) and len(line.get_xdata()) > MANY_MARKS:
+            if line.get_marker() != "None" and np.size(line.get_xdata()) > MANY_MARKS:
                 line.set_rasterized(True)
         if ax.images or meshes:
-            for artist in (*ax.texts, *ax.lines):
+            on_top: list[Any] = [*ax.texts, *ax.lines]
+            for artist in on_top:
                 colour = to_hex(artist.get_color())
                 artist.set_color(fixed.get(colour, colour))
 
@@ -230,9 +233,7 @@ def per_class_accuracy(ax: Axes, records: Sequence[Mapping[str, Any]], class_cou
     for record in records:
         name = label(record)
         accuracy = np.asarray(record["final"]["last"]["per_class"])[order]
-        ax.plot(
-            accuracy, METHOD_MARKERS.get(name, "o"), color=METHOD_COLOURS.get(name), label=name, ms=3.5, alpha=0.85
-        )
+        ax.plot(accuracy, METHOD_MARKERS.get(name, "o"), color=METHOD_COLOURS.get(name), label=name, ms=3.5, alpha=0.85)
     ax.set(xlabel="class, largest first", ylabel="test accuracy (%)", ylim=(-3, 103))
     ax.legend()
 

@@ -1,4 +1,4 @@
-"""The tables that pandas makes, as a reader wants them: one header row less, text to the left, nothing of pandas' style.
+"""The tables that pandas makes, as a reader wants them: a header row less, words to the left, none of pandas' style.
 
 The name of the index, for which pandas adds a header row of empty cells, goes into the corner. Columns of words are
 marked for `book/_static/tables.css`; numbers stand to the right.
@@ -7,6 +7,7 @@ marked for `book/_static/tables.css`; numbers stand to the right.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from bs4 import BeautifulSoup, Tag
@@ -49,14 +50,19 @@ def name_the_corner(table: Tag) -> None:
 
 def mark_words(table: Tag) -> None:
     """The class ``words`` for the cells of a column that holds more than numbers, and for the header above them."""
-    rows = [row.find_all("td") for row in table.tbody.find_all("tr")]
     header = table.thead.find_all("tr")[-1].find_all("th")
-    above = header[-len(rows[0]) :] if len(header) >= len(rows[0]) else [None] * len(rows[0])
-    for column, head in zip(zip(*rows, strict=True), above, strict=True):
-        if not all(NUMBERS.fullmatch(cell.text) for cell in column):
-            for cell in (*column, head):
-                if cell is not None:
-                    cell["class"] = "words"
+    levels = len(table.tbody.tr.find_all("th"))
+    rows = [row.find_all("td") for row in table.tbody.find_all("tr")]
+    for place, column in enumerate(zip(*rows, strict=True), levels):
+        mark(column, header[place : place + 1])
+    mark(table.tbody.find_all("th"), header[:levels])
+
+
+def mark(column: Iterable[Tag], header: Iterable[Tag]) -> None:
+    if all(NUMBERS.fullmatch(cell.text) for cell in column):
+        return
+    for cell in (*column, *header):
+        cell["class"] = "words"
 
 
 class ReadableTables(SphinxPostTransform):

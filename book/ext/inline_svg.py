@@ -1,7 +1,7 @@
 """Put the figures of notebooks into the HTML as `<svg>` elements, so that the page's style sheet colours them.
 
-The colours of `lt_core.plots` become CSS variables (`book/_static/figures.css` has their shades in both themes), ids get
-the figure's number on the page before them, and the alternative text becomes the element's label.
+The colours of `lt_core.plots` become CSS variables, whose shades in both themes are in `book/_static/figures.css`; ids
+get the figure's number on the page before them, and the alternative text becomes the element's label.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ from sphinx.util import logging
 
 from lt_core import plots
 
-COLOURS = {
-    getattr(plots, name).lower(): f"var(--fig-{name.lower()})"
-    for name in "INK GREY GRID BLUE GREEN RED PINK ORANGE INDIGO TEAL WINE OLIVE BROWN STEEL".split()
-} | {"#ffffff": "var(--fig-ground)"}
+NAMES = (
+    *("INK", "GREY", "GRID", "BLUE", "GREEN", "RED", "PINK", "ORANGE", "INDIGO", "TEAL", "WINE"),
+    *("OLIVE", "BROWN", "STEEL"),
+)
+COLOURS = {getattr(plots, name).lower(): f"var(--fig-{name.lower()})" for name in NAMES}
+COLOURS["#ffffff"] = "var(--fig-ground)"
 ENLARGED = 1.2  # of a figure's own size, at most: its lettering is then as large as the text
 PIXELS = 96 / 72  # of CSS, for a point
 logger = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from PIL import Image
 
 TOLERANCE = 0.5  # points
 SHADES = 0.01  # mean difference of the colours, in [0, 1], of a picture inside the drawing
-# Names that matplotlib makes from what they name, rounding included; a letter's name says which letter it is, and stays.
+# Names that matplotlib makes from what they name, rounding included; a letter's name says which it is, and stays.
 NAME = re.compile(r'(?<= id=")(?!DejaVu)[^"]*|(?<=url\(#)[^)]*|(?<=href="#)(?!DejaVu)[^"]*')
 PICTURE = re.compile(r'(?<=base64,)[^"]*')
 PLACES = re.compile(r'( (?:d|x|y|width|height|viewBox)="[^"]*"|(?:translate|matrix|rotate)\([^)]*\))')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,14 @@ from drawings import difference
 
 import lt_core as lt
 
-ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT / "book" / "tools"), str(ROOT / "book" / "ext")]
+sys.path.insert(0, str(Path(__file__).parents[2] / "book" / "tools"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "book" / "ext"))
 
 import inline_svg
 import notebooks
+from check_pages import ROOT
 
 PAGES = sorted((ROOT / "book").rglob("*.ipynb"))
-PHONE = 342  # CSS pixels of a figure on a phone 390 wide
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +34,7 @@ def style() -> Any:
     plt.close("all")
 
 
+@cache
 def drawing(shift: float = 0, colour: str = lt.plots.BLUE, title: str = "a", marks: int = 20) -> str:
     fig, (left, right) = lt.plots.panels(2)
     left.plot(np.arange(8) + shift, np.arange(8), "o-", color=colour)
@@ -55,14 +57,9 @@ def stored() -> list[tuple[str, str]]:
     return found
 
 
-def lettering(svg: str) -> float:
-    """The smallest letters of a figure, in points: text is drawn by outlines of 100 points, scaled down."""
-    return min(100 * float(scale) for scale in re.findall(r"scale\(([\d.]+) -", svg))
-
-
 def test_a_figure_is_the_same_each_time_without_date_and_long_numbers() -> None:
     svg = drawing()
-    assert svg == drawing() == lt.plots.tidy(svg)
+    assert svg == drawing.__wrapped__() == lt.plots.tidy(svg)
     assert svg.startswith("<svg ")
     assert not re.search(r"<metadata|<dc:|<\?xml|DOCTYPE|<text", svg)
     outside = re.sub(r'(?:scale|matrix)\([^)]*\)|base64,[^"]*', "", svg)
@@ -102,13 +99,13 @@ def test_rounding_and_names_do_not_differ() -> None:
 
 
 def test_the_style_keeps_letters_readable_on_a_phone() -> None:
-    svg = drawing()
-    width = float(re.search(r'width="([\d.]+)pt"', svg)[1])  # type: ignore[index]
-    assert lettering(svg) == lt.plots.SMALLEST
-    assert lettering(svg) * PHONE / width >= 9
+    assert notebooks.lettering(drawing()) >= 9
+    fig, ax = plt.subplots(figsize=(6.4, 3))
+    ax.plot([0, 1])
+    assert notebooks.lettering(lt.plots.svg(fig)) < 7.5
 
 
-@pytest.mark.parametrize("count, shape", [(1, (1, 1)), (2, (1, 2)), (3, (3, 1)), (4, (2, 2))])
+@pytest.mark.parametrize(("count", "shape"), [(1, (1, 1)), (2, (1, 2)), (3, (3, 1)), (4, (2, 2))])
 def test_at_most_two_panels_stand_abreast(count: int, shape: tuple[int, int]) -> None:
     fig, axes = lt.plots.panels(count)
     assert len(axes) == count
@@ -125,16 +122,20 @@ def test_no_figure_of_the_book_differs_when_tidied_again() -> None:
     assert [page for page, svg in stored() if lt.plots.tidy(svg) != svg] == []
 
 
-def test_the_tool_names_what_is_too_large_or_no_svg() -> None:
+def test_the_tool_names_what_is_too_large_or_unreadable_or_no_svg() -> None:
     def output(data: dict[str, str]) -> Any:
         return nbformat.v4.new_code_cell(outputs=[nbformat.v4.new_output("display_data", data)])
 
     frames = {"image/png": "", notebooks.VIEW: ""}
-    cells = [output(data) for data in (frames, {"image/png": ""}, {"image/svg+xml": "x" * (lt.plots.LIMIT + 1)})]
-    faults = notebooks.figure_faults(nbformat.v4.new_notebook(cells=cells))
-    assert [fault.split(";")[0] for fault in faults] == [
-        "cell 1 shows a PNG",
-        "the figure of cell 2 has 150,001 bytes",
+    fig, ax = plt.subplots(figsize=(6.4, 3))
+    ax.plot([0, 1])
+    large, wide = drawing() + "x" * lt.plots.LIMIT, lt.plots.svg(fig)
+    shown = (frames, {"image/svg+xml": drawing()}, {"image/png": ""}, {"image/svg+xml": large}, {"image/svg+xml": wide})
+    faults = notebooks.figure_faults(nbformat.v4.new_notebook(cells=[output(data) for data in shown]))
+    assert [re.sub(r"[\d,.]{3,}", "…", fault.split(";")[0]) for fault in faults] == [
+        "cell 2 shows a PNG",
+        "the figure of cell 3 has … bytes",
+        "the letters of cell 4's figure have … pixels on a phone",
     ]
 
 
@@ -160,13 +161,13 @@ def test_every_colour_of_the_palette_is_readable_on_both_grounds() -> None:
         assert light[name] == colour
         assert contrast(colour, "#ffffff") >= 3, name
         assert contrast(dark[name], "#121212") >= 3, name
-    used = {*lt.plots.METHOD_COLOURS.values(), *lt.plots.GROUP_COLOURS.values(), *lt.plots.FREE}
+    used = {*lt.plots.METHOD_COLOURS.values(), *lt.plots.GROUP_COLOURS.values(), *lt.plots.PALETTE}
     assert {colour.lower() for colour in used} <= set(inline_svg.COLOURS)
 
 
 def test_one_colour_has_one_meaning() -> None:
     groups, methods = set(lt.plots.GROUP_COLOURS.values()), set(lt.plots.METHOD_COLOURS.values())
-    free = set(lt.plots.FREE) - {lt.plots.INK}
+    free = set(lt.plots.PALETTE) - {lt.plots.INK}
     assert all(not one & other for one, other in pairwise((groups, methods, free, groups)))
     assert lt.plots.METHOD_COLOURS.keys() == lt.plots.METHOD_MARKERS.keys()
 
