@@ -65,13 +65,13 @@ def test_each_frame_has_its_picture_alternative_text_and_caption(three: Any) -> 
 def test_pictures_are_small_opaque_and_true_to_the_figure(three: Any) -> None:
     reference = io.BytesIO()
     figure = draw(2)
-    figure.savefig(reference, format="png", dpi=220)  # twice the size on the page
+    figure.savefig(reference, format="png", dpi=110)
     plt.close(figure)
     full = Image.open(reference).convert("RGB")
     small = pictures(three)[1]
     assert small.mode == "P"
     assert "transparency" not in small.info
-    assert small.size == full.size == (880, 550)
+    assert small.size == full.size == (440, 275)
     assert len(three.pngs[1]) < 0.6 * len(reference.getvalue())
     assert max(len(png) for png in three.pngs) < 15_000
     got, wanted = small.convert("RGB").tobytes(), full.tobytes()
@@ -80,7 +80,7 @@ def test_pictures_are_small_opaque_and_true_to_the_figure(three: Any) -> None:
 
 
 def test_dpi_sets_the_size() -> None:
-    assert pictures(make(dpi=55))[0].size == (440, 275)
+    assert pictures(make(dpi=55))[0].size == (220, 137)
 
 
 def test_it_displays_as_a_widget_or_else_as_the_first_frame(three: Any) -> None:
