@@ -3,7 +3,8 @@
     python book/tools/notebooks.py [NOTEBOOK ...]     (default: every notebook of the table of contents)
 
 Outputs, widget state included, come from one kernel run per notebook. Everything that differs from run to run without
-meaning is removed or renumbered: execution times, kernel versions, cell ids, widget model ids. Pictures are packed.
+meaning is removed or renumbered: execution times, kernel versions, cell ids, widget model ids. Figures are the SVG that
+`lt_core.plots.use_style` makes, the same on every run; the pictures of a widget's frames are PNG files, and packed.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ from check_pages import ROOT, WIDGET_STATE, toc_pages
 from nbclient import NotebookClient
 from PIL import Image, ImageChops, ImageStat
 
+from lt_core.plots import LIMIT, SMALLEST, WIDTH
+
+PHONE = 342  # pixels of a figure's width on a phone 390 pixels wide
 VISIBLE = 0.2  # of 255: mean difference of a picture's pixels from which all colours are kept
 CELL_TIMEOUT = 120  # seconds, as in the check
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
@@ -144,7 +148,35 @@ def refuse_noise(path: Path, notebook: nbformat.NotebookNode) -> None:
                 sys.exit(f"{path.name}: a cell writes to stderr: {output.text.strip()[:300]}")
 
 
-def execute(path: Path) -> None:
+def figure_faults(notebook: nbformat.NotebookNode) -> list[str]:
+    """Figures that are no SVG (what a widget shows in its place is none), too large, or unreadable on a phone."""
+    faults = []
+    for number, cell in enumerate(notebook.cells):
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            if "image/png" in data and VIEW not in data:
+                faults.append(f"cell {number} shows a PNG; call lt.plots.use_style() before the first figure")
+            svg = data.get("image/svg+xml", "")
+            if (size := len(svg.encode())) > LIMIT:
+                faults.append(f"the figure of cell {number} has {size:,} bytes; at most {LIMIT:,}")
+            if svg and (letters := lettering(svg)) < 9:
+                advice = f"at least 9: figures {WIDTH:g} inches wide, {SMALLEST} points, lt.plots.panels"
+                faults.append(f"the letters of cell {number}'s figure have {letters:.1f} pixels on a phone; {advice}")
+    return faults
+
+
+def lettering(svg: str) -> float:
+    """Height in pixels of a figure's smallest letters on a phone; those of an index or exponent are not counted.
+
+    matplotlib draws a text by outlines of letters 100 units high, scaled down to its size in points.
+    """
+    width = float(re.search(r'width="([\d.]+)pt"', svg)[1])  # type: ignore[index]
+    points = [100 * float(scale) for scale in re.findall(r"scale\(([\d.]+) -", svg)]
+    return min(points, default=SMALLEST) * PHONE / width
+
+
+def execute(path: Path) -> list[str]:
+    """Run a notebook and write it, unless its figures have faults, which come back."""
     notebook = nbformat.read(path, as_version=4)
     notebook.metadata.pop("widgets", None)
     client = NotebookClient(
@@ -152,17 +184,21 @@ def execute(path: Path) -> None:
     )
     client.execute()
     refuse_noise(path, notebook)
+    if faults := figure_faults(notebook):
+        return [f"{path.name}: {fault}" for fault in faults]
     text = nbformat.writes(normalise(notebook))
     json.loads(text)
     path.write_text(text.rstrip("\n") + "\n", encoding="utf-8")
     print(f"executed {path.relative_to(ROOT)}")
+    return []
 
 
 def main() -> None:
     named = [Path(name).resolve() for name in sys.argv[1:]]
     listed = [ROOT / f"{page}.ipynb" for page in toc_pages()]
-    for path in named or [path for path in listed if path.is_file()]:
-        execute(path)
+    faults = [fault for path in named or [path for path in listed if path.is_file()] for fault in execute(path)]
+    if faults:
+        sys.exit("not written:\n" + "\n".join(faults))
 
 
 if __name__ == "__main__":

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import ast
-import base64
-import io
 import re
 from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
 import nbformat
-import numpy as np
 import pytest
-from PIL import Image
+from drawings import difference
 
 import lt_core as lt
 
@@ -64,21 +61,11 @@ def test_every_table_and_figure_is_what_the_records_give(path: Path) -> None:
         if name in lt.report.TABLES:
             assert any(d.get("text/html") == made.to_html(**as_notebook(made)) for d in data), f"{name} differs"
             continue
-        pictures = [d["image/png"] for d in data if "image/png" in d]
-        assert len(pictures) == 1, f"{name}: one figure a cell"
-        there = pixels(base64.b64decode(pictures[0]))
-        buffer = io.BytesIO()
-        made.savefig(buffer, format="png", bbox_inches="tight")  # as a notebook draws it
+        drawings = [d["image/svg+xml"] for d in data if "image/svg+xml" in d]
+        assert len(drawings) == 1, f"{name}: one figure a cell"
+        found = difference(lt.plots.svg(made), drawings[0])
         plt.close(made)
-        here = pixels(buffer.getvalue())
-        assert here.shape == there.shape, f"{name}: {here.shape} from the records, {there.shape} on the page"
-        assert float(np.abs(here - there).mean()) < 1e-3, f"{name} looks otherwise"  # the page's has 256 colours
-
-
-def pixels(png: bytes) -> np.ndarray:
-    """Colours (height, width, 3) in [0, 1]."""
-    with Image.open(io.BytesIO(png)) as picture:
-        return np.asarray(picture.convert("RGB"), dtype=float) / 255
+        assert not found, f"{name} looks otherwise: {found}"
 
 
 def as_notebook(table: Any) -> dict[str, Any]:
