@@ -171,7 +171,7 @@ export function panel({ model, el }, { kind, question, inputs = [] }) {
     // The style sheet keeps room for the longest value.
     const longer = (a, b) => (b.length > a.length ? b : a);
     const places = Array.from({ length: Math.round((max - min) / step) + 1 }, (_, i) => fromPlace(min + i * step));
-    output.dataset.longest = places.map(show).reduce(longer);
+    output.dataset.longest = places.map((v) => show(v)).reduce(longer);
     const refresh = () => {
       const value = get();
       if (document.activeElement !== input || fromPlace(Number(input.value)) !== value) input.value = toPlace(value);
