@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
 COLOURS = 64  # of a frame's palette: plenty for a chart and the shades of its smoothed edges, a third of the bytes
 SHARP = 2  # pixels of a picture for one on the page: screens of phones have two or three
+# The picture's class and padding keep the book's theme from putting it on a plate of its own in the dark.
 FRAME = """<figure class="lt-frame">
-<img src="data:image/png;base64,{png}" alt="{alt}" width="{width}" height="{height}">
+<img class="dark-light" style="padding: 0" src="data:image/png;base64,{png}"
+  alt="{alt}" width="{width}" height="{height}">
 <figcaption><strong>{name}.</strong> {caption}</figcaption></figure>"""
 
 

@@ -25,8 +25,8 @@ CHOSEN = [
 ]
 SLIDERS = {
     "TrainInThePage": ["Imbalance factor", "Training step"],
-    "LongTail": ["Imbalance factor", "Look at class"],
-    "PerClass": ["Look at class"],
+    "LongTail": ["Imbalance factor", "Class"],
+    "PerClass": ["Class"],
     "GradientFlow": [f"Logit of {name}" for name in ("head", "medium", "rare", "tail")],
     "MarginCurves": ["Target cosine", "Images of the class"],
     "CosineAngle": ["Angle of the feature"],

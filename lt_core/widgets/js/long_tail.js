@@ -22,7 +22,7 @@ function render({ model, el }) {
     label: "Profile",
     options: [["exp", "exponential"], ["step", "step"], ["balanced", "balanced"]],
   });
-  view.slider("inspect", { label: "Look at class", min: 0, max: classes - 1, show: (c) => `place ${c + 1}` });
+  view.slider("inspect", { label: "Class", min: 0, max: classes - 1, show: (c) => `place ${c + 1}` });
   view.toggle("log_axis", { label: "Logarithmic axis" });
 
   const compute = () => {

@@ -63,7 +63,7 @@ function render({ model, el }) {
   view.choice("method", { label: "Method", options });
   view.choice("sort_by", { label: "Sort classes by", options: Object.keys(ORDERS).map((name) => [name, name]) });
   const cursor = view.slider("inspect", {
-    label: "Look at class", min: 0, max: counts.length - 1,
+    label: "Class", min: 0, max: counts.length - 1,
     get: () => compute().order.indexOf(model.get("inspect")),
     put: (place) => view.set("inspect", compute().order[place]),
     show: (place) => shorten(names[compute().order[place]]),
