@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets  # type: ignore[import-untyped]
 
 from lt_core.validation import check_whole
+from lt_core.widgets.base import read
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLOURS = 64  # of a frame's palette: plenty for a chart and the shades of its smoothed edges, a third of the bytes
-FRAME = """<figure class="lt-frame" style="margin: 0">
-<img src="data:image/png;base64,{png}" alt="{alt}" width="{width}" height="{height}"
-  style="max-width: 100%; height: auto">
-<figcaption style="line-height: 1.5"><strong>{name}.</strong> {caption}</figcaption></figure>"""
+SHARP = 2  # pixels of a picture for one on the page: screens of phones have two or three
+# The picture's class and padding keep the book's theme from putting it on a plate of its own in the dark.
+FRAME = """<figure class="lt-frame">
+<img class="dark-light" style="padding: 0" src="data:image/png;base64,{png}"
+  alt="{alt}" width="{width}" height="{height}">
+<figcaption><strong>{name}.</strong> {caption}</figcaption></figure>"""
 
 
 class Frames(ipywidgets.VBox):
@@ -28,6 +31,7 @@ class Frames(ipywidgets.VBox):
     Attributes:
         slider: the control; ``slider.index`` is the frame that is shown.
         label: the name of what the slider changes.
+        question: the heading, or None.
         texts: what the slider says for each frame.
         pngs: the pictures, as PNG files.
     """
@@ -35,8 +39,10 @@ class Frames(ipywidgets.VBox):
     # ipywidgets 7 displays itself by this method, without the picture.
     _ipython_display_ = None
 
-    def __init__(self, label: str, texts: Sequence[str], pngs: Sequence[bytes], figures: Sequence[str]) -> None:
-        self.label, self.texts, self.pngs = label, list(texts), list(pngs)
+    def __init__(
+        self, label: str, question: str | None, texts: Sequence[str], pngs: Sequence[bytes], figures: Sequence[str]
+    ) -> None:
+        self.label, self.question, self.texts, self.pngs = label, question, list(texts), list(pngs)
         # The slider's own readout would be one more stop of the Tab key; the caption says the value.
         self.slider = ipywidgets.SelectionSlider(
             options=self.texts,
@@ -46,7 +52,7 @@ class Frames(ipywidgets.VBox):
             layout=ipywidgets.Layout(width="100%"),
         )
         self.slider.tooltip = ""  # a page would show the tooltip None as "null"
-        super().__init__([self.slider, _linked(self.slider, figures)])
+        super().__init__([_head(question), self.slider, _linked(self.slider, figures)])
         self.add_class("lt-frames")
 
     def __repr__(self) -> str:
@@ -64,6 +70,7 @@ def frames(
     *,
     label: str,
     alts: Sequence[str],
+    question: str | None = None,
     captions: Sequence[str] | None = None,
     texts: Sequence[str] | None = None,
     dpi: int = 110,
@@ -71,16 +78,17 @@ def frames(
     """Draw one figure for each value, and put the pictures behind a slider.
 
     The pictures are drawn now and stored with the notebook, so that the slider answers in the rendered page too. They
-    are PNG files of 64 colours: a chart of 700 by 370 pixels takes 10 to 20 KB.
+    are PNG files of 64 colours, with two pixels for one of the page: a chart of 700 by 370 takes 20 to 50 KB.
 
     Args:
         draw: makes a figure from a value. All figures must have one size.
         values: at least two, in the order of the slider.
         label: what the slider changes, in a few words.
         alts: what each picture shows, for those who do not see it; one text a value.
+        question: what the pictures answer, as the widgets have it for a heading; none where None.
         captions: what to notice in each picture, plain text; one a value, or None.
         texts: how the slider and the caption write each value; ``str`` of the value where None.
-        dpi: pixels an inch, 20 to 300.
+        dpi: the page's pixels an inch, 20 to 300.
 
     Returns:
         A widget to display. With ipywidgets 7, which lacks the container that this needs, the slider answers only
@@ -106,6 +114,8 @@ def frames(
         raise ValueError(f"values has length {len(values)}; at least two are needed")
     check_whole("dpi", dpi, low=20, high=300)
     _check_texts("label", [label])
+    if question is not None:
+        _check_texts("question", [question])
     texts = _one_a_value("texts", [str(value) for value in values] if texts is None else texts, len(values))
     if len(set(texts)) < len(texts):
         raise ValueError(f"texts is {texts}; the slider needs a different text for each value")
@@ -127,7 +137,15 @@ def frames(
         )
         for (png, (width, height)), alt, text, caption in zip(pictures, alts, texts, captions, strict=True)
     ]
-    return Frames(label, texts, [png for png, _ in pictures], figures)
+    return Frames(label, question, texts, [png for png, _ in pictures], figures)
+
+
+def _head(question: str | None) -> ipywidgets.HTML:
+    """The heading, and the style sheet, which holds where nothing is shown too."""
+    sheet = f"<style>{read('frames.css')}</style>"
+    if question is None:
+        return ipywidgets.HTML(sheet, layout=ipywidgets.Layout(display="none"))
+    return ipywidgets.HTML(f'{sheet}<p class="lt-question">{html.escape(question)}</p>')
 
 
 def _linked(slider: ipywidgets.SelectionSlider, figures: Sequence[str]) -> ipywidgets.Widget:
@@ -142,7 +160,7 @@ def _linked(slider: ipywidgets.SelectionSlider, figures: Sequence[str]) -> ipywi
 
 
 def _picture(draw: Callable[[Any], Figure], value: Any, dpi: int) -> tuple[bytes, tuple[int, int]]:
-    """The figure as a PNG of few colours, and its size in pixels."""
+    """The figure as a PNG of few colours, and its size in pixels of the page."""
     import matplotlib.pyplot as plt
     from matplotlib.figure import Figure
     from PIL import Image
@@ -151,11 +169,11 @@ def _picture(draw: Callable[[Any], Figure], value: Any, dpi: int) -> tuple[bytes
     if not isinstance(figure, Figure):
         raise TypeError(f"draw({value!r}) gave {type(figure).__name__}; a matplotlib Figure is needed")
     full, small = io.BytesIO(), io.BytesIO()
-    figure.savefig(full, format="png", dpi=dpi, transparent=False)
+    figure.savefig(full, format="png", dpi=SHARP * dpi, transparent=False)
     plt.close(figure)  # else a notebook shows it once more below the cell
     picture = Image.open(full).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
     picture.save(small, format="PNG", optimize=True)
-    return small.getvalue(), picture.size
+    return small.getvalue(), (picture.width // SHARP, picture.height // SHARP)
 
 
 def _one_a_value(name: str, texts: Sequence[str], count: int) -> list[str]:

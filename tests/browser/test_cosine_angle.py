@@ -73,14 +73,14 @@ def test_the_first_sample_is_right_but_not_by_enough(gallery) -> None:
 
 def test_the_feature_turns_by_keyboard(gallery) -> None:
     widget = gallery("CosineAngle")
-    assert press(widget, "Direction of the feature", *["ArrowLeft"] * 10) == "15°"
+    assert press(widget, "Angle of the feature", *["ArrowLeft"] * 10) == "15°"
     check(widget, 15, 2, "ALA")
     assert "The sample is right, and by enough." in says(widget)
-    assert put(widget, "Direction of the feature", 150) == "150°"
+    assert put(widget, "Angle of the feature", 150) == "150°"
     check(widget, 150, 2, "ALA")
     assert "θ = 180°" in says(widget)
     assert "The sample is misclassified." in says(widget)
-    assert press(widget, "Direction of the feature", "End") == "360°"
+    assert press(widget, "Angle of the feature", "End") == "360°"
     check(widget, 360, 2, "ALA")
 
 
@@ -88,7 +88,7 @@ def test_the_feature_turns_by_keyboard(gallery) -> None:
 def test_the_target_class(gallery, target: int) -> None:
     widget = gallery("CosineAngle")
     choose(widget, "Target class", NAMES[target])
-    put(widget, "Direction of the feature", 140)
+    put(widget, "Angle of the feature", 140)
     check(widget, 140, target, "ALA")
 
 
@@ -97,7 +97,7 @@ def test_the_loss(gallery, loss: str) -> None:
     widget = gallery("CosineAngle")
     choose(widget, "Loss", loss)
     check(widget, 25, 2, loss)
-    put(widget, "Direction of the feature", 300)
+    put(widget, "Angle of the feature", 300)
     check(widget, 300, 2, loss)
 
 
@@ -132,5 +132,5 @@ def test_dragging_the_feature_does_what_the_slider_does(gallery) -> None:
     mouse.move(circle["x"] - 10, circle["y"] + circle["height"] / 2, steps=4)  # due left, beyond the circle
     mouse.up()
     settle(widget)
-    assert slider(widget, "Direction of the feature").get_attribute("aria-valuetext") == "180°"
+    assert slider(widget, "Angle of the feature").get_attribute("aria-valuetext") == "180°"
     check(widget, 180, 2, "ALA")

@@ -24,7 +24,7 @@ def stored_frames() -> dict[str, list[list[str]]]:
         models = widget_models(notebook)
         for box in models.values():
             if "lt-frames" in box["state"].get("_dom_classes", []):
-                stack = models[box["state"]["children"][1].removeprefix("IPY_MODEL_")]["state"]
+                stack = models[box["state"]["children"][-1].removeprefix("IPY_MODEL_")]["state"]
                 children = [models[child.removeprefix("IPY_MODEL_")]["state"]["value"] for child in stack["children"]]
                 found.setdefault(page, []).append(children)
     return found

@@ -121,7 +121,7 @@ def test_the_option_of_a_loss(gallery) -> None:
     for loss, label, option, key, expected in (
         ("focal", "Focusing γ", "gamma", "End", 5.0),
         ("la", "Strength τ", "tau", "End", 2.0),
-        ("gala", "Strength λ₊", "lambda_pos", "Home", 0.0),
+        ("gala", "Strength λ₁", "lambda_pos", "Home", 0.0),
     ):
         assert slider(widget, label).count() == 0
         choose(widget, "Loss", LABELS[loss])

@@ -24,11 +24,22 @@ def test_counts_follow_the_imbalance_factor_by_keyboard(gallery) -> None:
     widget = gallery("LongTail")
     assert shown(widget) == expected(100, "exp")
     assert "10,847 training images" in says(widget)
-    factor = value(press(widget, "Imbalance factor", *["ArrowLeft"] * 40))
-    assert 1 < factor < 100
-    assert shown(widget) == expected(factor, "exp")
-    assert press(widget, "Imbalance factor", "Home") == "1"
+    assert press(widget, "Imbalance factor", *["ArrowLeft"] * 3) == "10"
+    assert shown(widget) == expected(10, "exp")
     assert "No class is few-shot" in says(widget)
+    assert press(widget, "Imbalance factor", *["ArrowRight"] * 3) == "100"
+    assert "10,847 training images" in says(widget)
+
+
+def test_the_factor_stops_at_round_values_and_the_words_agree(gallery) -> None:
+    widget = gallery("LongTail")
+    for place, factor in enumerate((1, 2, 5, 10, 20, 50, 100, 200, 500)):
+        keys = ["ArrowRight"] if place else ["Home"]
+        assert press(widget, "Imbalance factor", *keys) == str(factor)
+        counts = lt.data.class_counts(100, 500, factor)
+        rounded = ", since counts are rounded down" if counts[0] / counts[-1] != factor else ""
+        assert f"{counts[0]} to {counts[-1]}, a ratio of {counts[0] / counts[-1]:.0f}{rounded}. " in says(widget)
+    assert press(widget, "Imbalance factor", "End") == "500"
 
 
 @pytest.mark.parametrize(("option", "profile"), [("step", "step"), ("balanced", "balanced")])
@@ -40,8 +51,8 @@ def test_profiles(gallery, option: str, profile: str) -> None:
 
 def test_looking_at_a_class_names_it(gallery) -> None:
     widget = gallery("LongTail")
-    assert put(widget, "Look at class", 75) == "place 76"
-    name, count = lt.data.CIFAR100_CLASSES[75], lt.data.class_counts()[75]
+    assert put(widget, "Class", 75) == "place 76"
+    name, count = lt.data.CIFAR100_CLASSES[75].replace("_", " "), lt.data.class_counts()[75]
     assert f"Place 76, {name}: {count} (few)" in says(widget)
 
 

@@ -42,7 +42,7 @@ def pictures(widget: Any) -> list[Image.Image]:
 
 def test_the_slider_is_linked_to_a_stack_of_the_frames(three: Any) -> None:
     """The link is a model of its own, which works in a page without a kernel."""
-    slider, stack = three.children
+    _, slider, stack = three.children
     assert isinstance(stack, ipywidgets.Stack)
     assert (slider.description, slider.options, slider.index) == ("Power", ("1", "2", "3"), 0)
     assert stack.selected_index == 0
@@ -53,7 +53,7 @@ def test_the_slider_is_linked_to_a_stack_of_the_frames(three: Any) -> None:
 
 
 def test_each_frame_has_its_picture_alternative_text_and_caption(three: Any) -> None:
-    frames = three.children[1].children
+    frames = three.children[-1].children
     assert len(frames) == len(three.pngs) == 3
     for frame, png, alt, text, caption in zip(frames, three.pngs, TEXTS["alts"], "123", TEXTS["captions"], strict=True):
         assert re.search(r'src="data:image/png;base64,([^"]*)"', frame.value)[1] == base64.b64encode(png).decode()
@@ -65,22 +65,34 @@ def test_each_frame_has_its_picture_alternative_text_and_caption(three: Any) -> 
 def test_pictures_are_small_opaque_and_true_to_the_figure(three: Any) -> None:
     reference = io.BytesIO()
     figure = draw(2)
-    figure.savefig(reference, format="png", dpi=110)
+    figure.savefig(reference, format="png", dpi=220)
     plt.close(figure)
     full = Image.open(reference).convert("RGB")
     small = pictures(three)[1]
     assert small.mode == "P"
     assert "transparency" not in small.info
-    assert small.size == full.size == (440, 275)
+    assert small.size == full.size == (880, 550)
     assert len(three.pngs[1]) < 0.6 * len(reference.getvalue())
-    assert max(len(png) for png in three.pngs) < 15_000
+    assert max(len(png) for png in three.pngs) < 35_000
     got, wanted = small.convert("RGB").tobytes(), full.tobytes()
     assert max(abs(a - b) for a, b in zip(got, wanted, strict=True)) < 40
     assert small.convert("RGB").getpixel((2, 2)) == (255, 255, 255)
 
 
 def test_dpi_sets_the_size() -> None:
-    assert pictures(make(dpi=55))[0].size == (220, 137)
+    half = make(dpi=55)
+    assert pictures(half)[0].size == (440, 275)
+    assert 'width="220" height="137"' in half.children[-1].children[0].value
+
+
+def test_the_card_has_a_heading_where_a_question_is_given(three: Any) -> None:
+    """The style sheet comes with either: a page without other widgets has no other."""
+    plain, asked = three.children[0], make(question="Lines & curves?").children[0]
+    assert plain.layout.display == "none"
+    assert "lt-question" not in plain.value.partition("</style>")[2]
+    assert asked.layout.display is None
+    assert asked.value.endswith('<p class="lt-question">Lines &amp; curves?</p>')
+    assert all("<style>" in head.value and ".lt-frames {" in head.value for head in (plain, asked))
 
 
 def test_it_displays_as_a_widget_or_else_as_the_first_frame(three: Any) -> None:
@@ -98,7 +110,7 @@ def test_figures_are_closed_and_the_same_each_time(three: Any) -> None:
 
 def test_texts_are_escaped_and_may_be_given() -> None:
     widget = make(alts=['"<b>"', "b", "c"], captions=None, texts=["one & all", "two", "three"])
-    first = widget.children[1].children[0].value
+    first = widget.children[-1].children[0].value
     assert 'alt="&quot;&lt;b&gt;&quot;"' in first
     assert "<strong>Power: one &amp; all.</strong> </figcaption>" in first
     assert widget.slider.options == ("one & all", "two", "three")
@@ -107,7 +119,7 @@ def test_texts_are_escaped_and_may_be_given() -> None:
 def test_without_a_stack_the_kernel_changes_the_frame(monkeypatch: pytest.MonkeyPatch) -> None:
     """ipywidgets 7.7, as on Colab."""
     monkeypatch.delattr(ipywidgets, "Stack")
-    slider, shown = make().children
+    _, slider, shown = make().children
     assert isinstance(shown, ipywidgets.HTML)
     assert 'alt="A line."' in shown.value
     slider.index = 2
@@ -130,6 +142,7 @@ def test_without_a_stack_the_kernel_changes_the_frame(monkeypatch: pytest.Monkey
         ({"texts": ["a", "b", "a"]}, ValueError, "texts is .*a different text for each value"),
         ({"label": ""}, ValueError, "label holds ''"),
         ({"label": 3}, TypeError, "label holds 3 of type int"),
+        ({"question": ""}, ValueError, "question holds ''"),
         ({"dpi": 10}, ValueError, r"dpi is 10; allowed is a whole number in \[20, 300\]"),
         ({"dpi": 99.5}, TypeError, "dpi is 99.5"),
         ({"draw": lambda value: None}, TypeError, r"draw\(1\) gave NoneType; a matplotlib Figure is needed"),

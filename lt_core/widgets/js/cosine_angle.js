@@ -1,6 +1,6 @@
 // How hard is this sample? A feature on the circle, its angle with its class, and what the loss takes off the cosine.
 import { alaFactors, evaluateLoss, shotGroup, softmax } from "./losses.js";
-import { GROUP_SHAPES, format, marker, panel, percent, svg } from "./ui.js";
+import { GROUP_SHAPES, format, marker, panel, percent, readable, svg } from "./ui.js";
 
 const radians = (degrees) => (degrees * Math.PI) / 180;
 const degrees = (angle) => (angle * 180) / Math.PI;
@@ -52,8 +52,8 @@ function render({ model, el }) {
   const bars = view.picture("Bars of the feature's cosine with each class, and the probabilities in training");
 
   const show = (a) => `${format(a)}°`;
-  view.slider("feature_angle", { label: "Direction of the feature", min: 0, max: 360, step: 1, show });
-  view.choice("target", { label: "Target class", options: model.get("class_names").map((name, k) => [k, name]) });
+  view.slider("feature_angle", { label: "Angle of the feature", min: 0, max: 360, step: 1, show });
+  view.choice("target", { label: "Target class", options: model.get("class_names").map((name, k) => [k, readable(name)]) });
   view.choice("loss", { label: "Loss", options: [["ce", "cross-entropy"], ["ldam", "LDAM"], ["ala", "ALA"]] });
 
   const compute = () => {
@@ -80,7 +80,7 @@ function render({ model, el }) {
     return {
       angles, y, loss, s, feature, cosines, adjusted, probabilities, line, apart, plain, demanded, margin, verdict,
       before: softmax(cosines.map((c) => s * c)), factors: alaFactors(cosines, y, options),
-      counts: options.class_counts, names: model.get("class_names"), theta: Math.abs(wrap(feature - angles[y])),
+      counts: options.class_counts, names: model.get("class_names").map(readable), theta: Math.abs(wrap(feature - angles[y])),
     };
   };
 
@@ -235,12 +235,11 @@ function render({ model, el }) {
   };
 
   let centre = null;
-  view.draw = (width) => {
+  view.draw = (width, beside) => {
     const now = compute();
-    const wide = width >= 620;
-    const first = wide ? Math.floor(0.54 * width) : width;
+    const first = beside ? Math.floor(0.54 * width) : width;
     drawCircle(now, first);
-    drawBars(now, wide ? width - first - 16 : width);
+    drawBars(now, beside ? width - first - 16 : width);
     view.say(inWords(now));
   };
 

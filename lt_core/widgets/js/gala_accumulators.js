@@ -1,6 +1,6 @@
 // Which prior does GALA learn? Its accumulators per class, over the steps of a toy trained here or of a recorded run.
 import { evaluateLoss, galaAccumulate, shotGroup } from "./losses.js";
-import { axes, format, GROUP_SHAPES, line, marker, panel, reducedMotion, scale, svg } from "./ui.js";
+import { axes, format, GROUP_SHAPES, line, marker, panel, readable, reducedMotion, scale, svg } from "./ui.js";
 
 const [SPREAD, RATE, MOMENTUM] = [0.55, 0.2, 0.9];
 const TICK = 60; // milliseconds between two pictures of Play
@@ -95,7 +95,7 @@ function render({ model, el }) {
   const view = panel({ model, el }, { kind: "GalaAccumulators", question: "Which prior does GALA learn?" });
   const steps = model.get("steps");
   const counts = model.get("class_counts");
-  const names = model.get("class_names");
+  const names = model.get("class_names").map(readable);
   const centres = model.get("centres");
   const eps = model.get("eps");
   const toy = centres.length > 0;
@@ -137,7 +137,7 @@ function render({ model, el }) {
   );
   view.slider("step", { label: "Training step", values: steps });
   if (toy) {
-    const weight = { min: 0, max: 2, step: 0.1, show: (v) => v.toFixed(2) };
+    const weight = { min: 0, max: 2, step: 0.1, half: true, show: (v) => v.toFixed(2) };
     view.slider("lambda_pos", { label: "λ₁, on θ", ...weight });
     view.slider("lambda_neg", { label: "λ₂, on φ", ...weight });
     view.choice("form", { label: "Form", options: [["released", "released"], ["formula", "formula"]] });
@@ -272,9 +272,8 @@ function render({ model, el }) {
     return result.join(" ");
   };
 
-  view.draw = (width) => {
+  view.draw = (width, beside) => {
     const at = place();
-    const beside = width >= 600;
     const each = beside ? Math.floor((width - 12) / 2) : width;
     const height = beside ? 320 : 290;
     drawAgainst(each, height, at);

@@ -1,6 +1,6 @@
 // Who is pushed, which way, and how hard? One image's gradient on a few classes, under every loss.
-import { COSINE_LOSSES, LOSS_NAMES, classBalancedWeights, evaluateLoss } from "./losses.js";
-import { format, marker, panel, scale, svg } from "./ui.js";
+import { COSINE_LOSSES, LOSS_NAMES, classBalancedWeights, evaluateLoss, shotGroup } from "./losses.js";
+import { GROUP_SHAPES, format, marker, panel, readable, scale, svg } from "./ui.js";
 
 const LABELS = {
   ce: "cross-entropy", focal: "focal loss", cb: "class-balanced loss", ldam: "LDAM", la: "logit-adjusted loss",
@@ -10,7 +10,7 @@ const LABELS = {
 const OPTIONS = [
   ["focal", "gamma", "Focusing γ", 5],
   ["la", "tau", "Strength τ", 2],
-  ["gala", "lambda_pos", "Strength λ₊", 2],
+  ["gala", "lambda_pos", "Strength λ₁", 2],
 ];
 const LEFT = 38;
 const STRIPS = { scores: [78, 120], probabilities: [180, 240], pushes: [290, 406] }; // top and bottom, in pixels
@@ -33,7 +33,8 @@ function arrow(x, from, to, width) {
 
 function render({ model, el }) {
   const counts = model.get("class_counts");
-  const names = model.get("class_names");
+  const names = model.get("class_names").map(readable);
+  const groups = counts.map((n) => shotGroup(n));
   const inputs = ["logits", "cosines", "theta", "scale"];
   const view = panel({ model, el }, { kind: "GradientFlow", question: "Who is pushed, which way, and how hard?", inputs });
   const picture = view.picture("Per class: score, probability, and an arrow for the push, up on its class, down on others");
@@ -48,7 +49,7 @@ function render({ model, el }) {
   const sliders = (name, word, range) =>
     names.map((label, c) => {
       const place = { get: () => model.get(name)[c], put: (v) => put(name, c, v) };
-      return view.slider(null, { ...range, ...place, label: `${word} of ${label}`, show: fixed });
+      return view.slider(null, { ...range, ...place, half: true, label: `${word} of ${label}`, show: fixed });
     });
   const scores = {
     logits: sliders("logits", "Logit", { min: -6, max: 6, step: 0.1 }),
@@ -85,7 +86,7 @@ function render({ model, el }) {
     picture.place(width, HEIGHT);
     const column = (width - LEFT) / names.length;
     const centre = (c) => LEFT + column * (c + 0.5);
-    const colour = (c) => (c === target ? "var(--lt-2)" : "var(--lt-1)");
+    const colour = (c) => `var(--lt-${groups[c]})`;
     const paired = loss !== "ce";
     const bar = Math.min(28, 0.3 * column);
     const apart = paired ? bar / 2 + 3 : 0;
@@ -126,7 +127,7 @@ function render({ model, el }) {
     values.forEach((v, c) => {
       const stem = { x1: centre(c), x2: centre(c), y1: y(0), y2: y(v) };
       picture.append(svg("line", { ...stem, stroke: colour(c), "stroke-width": 2 }));
-      const mark = marker(c === target ? "triangle" : "circle", centre(c), y(v), 6.5, { fill: colour(c) });
+      const mark = marker(GROUP_SHAPES[groups[c]], centre(c), y(v), 6.5, { fill: colour(c) });
       const around = svg("circle", { cx: centre(c), cy: y(v), r: 16, fill: "transparent" });
       picture.append(svg("g", { "data-handle": c }, around, mark));
       picture.append(text(centre(c), y(v) + (v < 0 ? 20 : -11), short(v)));

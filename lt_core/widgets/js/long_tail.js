@@ -1,21 +1,28 @@
 // How many images does the tail have? Counts per class of a profile, with the shot groups.
 import { classCounts, shotGroup } from "./losses.js";
-import { axes, format, panel, percent, scale, svg } from "./ui.js";
+import { axes, format, panel, percent, readable, scale, svg } from "./ui.js";
 
 const GROUPS = ["many", "medium", "few"];
 const sum = (values) => values.reduce((a, b) => a + b, 0);
+
+/** Where the slider stops: 1, 2, 5, 10, 20 … up to the largest count, that count, and what Python chose. */
+function stops(largest, chosen) {
+  const tens = Array.from({ length: 1 + Math.floor(Math.log10(largest)) }, (_, i) => 10 ** i);
+  const round = tens.flatMap((ten) => [ten, 2 * ten, 5 * ten]).filter((factor) => factor <= largest);
+  return [...new Set([...round, largest, chosen])].sort((a, b) => a - b);
+}
 
 function render({ model, el }) {
   const view = panel({ model, el }, { kind: "LongTail", question: "How many images are left for the tail?", inputs: ["class_names"] });
   const classes = model.get("num_classes");
   const largest = model.get("max_count");
   const picture = view.picture("Bar chart of training images per class, most frequent class first");
-  view.slider("imbalance_factor", { label: "Imbalance factor", min: 1, max: largest, log: true });
+  view.slider("imbalance_factor", { label: "Imbalance factor", values: stops(largest, model.get("imbalance_factor")) });
   view.choice("profile", {
     label: "Profile",
     options: [["exp", "exponential"], ["step", "step"], ["balanced", "balanced"]],
   });
-  view.slider("inspect", { label: "Look at class", min: 0, max: classes - 1, show: (c) => `place ${c + 1}` });
+  view.slider("inspect", { label: "Class", min: 0, max: classes - 1, show: (c) => `place ${c + 1}` });
   view.toggle("log_axis", { label: "Logarithmic axis" });
 
   const compute = () => {
@@ -57,14 +64,16 @@ function render({ model, el }) {
     }
     const name = model.get("class_names")[chosen];
     const ratio = counts[0] / counts[classes - 1];
+    const asked = model.get("profile") === "balanced" ? 1 : model.get("imbalance_factor");
     const few = sum(groups.few) / all;
     view.say(
       `${format(all)} training images. ` +
         (groups.few.length
           ? `The ${groups.few.length} few-shot classes hold ${percent(few, 1)} of them. `
           : "No class is few-shot. ") +
-        `Largest to rarest: ${format(counts[0])} to ${format(counts[classes - 1])}, a ratio of ${format(ratio)}. ` +
-        `Place ${chosen + 1}${name ? `, ${name}` : ""}: ${format(counts[chosen])} (${shotGroup(counts[chosen])}).`,
+        `Largest to rarest: ${format(counts[0])} to ${format(counts[classes - 1])}, a ratio of ${format(ratio)}` +
+        `${ratio === asked ? "" : ", since counts are rounded down"}. ` +
+        `Place ${chosen + 1}${name ? `, ${readable(name)}` : ""}: ${format(counts[chosen])} (${shotGroup(counts[chosen])}).`,
     );
   };
   view.drag(picture, (place) => view.set("inspect", Number(place)));

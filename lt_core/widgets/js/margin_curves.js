@@ -42,7 +42,11 @@ function render({ model, el }) {
   const smallest = model.get("smallest");
   const largest = model.get("largest");
   const grid = spaced(smallest, largest, 200);
-  const places = [...new Set(spaced(smallest, largest, 100).map(Math.round))];
+  // Every count of at most two significant digits: what a text names is among them.
+  const tens = Array.from({ length: 6 }, (_, e) => 10 ** e);
+  const round = tens.flatMap((ten) => Array.from({ length: 99 }, (_, i) => (i + 1) * ten));
+  const places = [...new Set([...round, smallest, largest, model.get("images")])]
+    .filter((n) => n >= smallest && n <= largest).sort((a, b) => a - b);
   const picture = view.picture("Curves of ALA's and LDAM's margin against the number of images of the class");
 
   const cosineSlider = view.slider("target_cosine", {
@@ -63,9 +67,9 @@ function render({ model, el }) {
     const DF = difficultyFactor(cosine);
     const factor = (quantity) => (n) => quantityFactor([smallest, n], quantity)[1];
     const taken = { QF: factor("log"), LDAM: factor("ldam") };
-    const LDAM = { name: "LDAM", of: taken.LDAM, colour: "var(--lt-2)", dash: "7 4", width: 2.5, shape: "square" };
-    const QF = { name: "QF", of: taken.QF, colour: "var(--lt-3)", width: 1.2 };
-    const A = { name: "A", of: (n) => DF * taken.QF(n), colour: "var(--lt-3)", width: 3, shape: "circle" };
+    const LDAM = { name: "LDAM", of: taken.LDAM, colour: "var(--lt-ldam)", dash: "7 4", width: 2.5, shape: "square" };
+    const QF = { name: "QF", of: taken.QF, colour: "var(--lt-ala)", width: 1.2 };
+    const A = { name: "A", of: (n) => DF * taken.QF(n), colour: "var(--lt-ala)", width: 3, shape: "circle" };
     // DF is the same for every class and divides out of the shape; at DF = 1 the margin is QF itself.
     let curves = [QF, A, LDAM];
     if (relative) curves = [{ ...QF, width: 3, shape: "circle" }, LDAM];
@@ -73,12 +77,12 @@ function render({ model, el }) {
     const gamma = model.get("exponent");
     if (also === "power") {
       const of = (n) => taken.LDAM(smallest) * (smallest / n) ** gamma;
-      curves.push({ name: "power", of, colour: "var(--lt-4)", dash: "2 4", width: 2.5, shape: "diamond" });
+      curves.push({ name: "power", of, colour: "var(--lt-soft)", dash: "2 4", width: 2.5, shape: "diamond" });
     }
     if (also === "log2") {
       const of = (n) => DF * factor("log2")(n);
       // Its shape is QF's: nothing else to draw where sizes are divided out.
-      if (!relative) curves.push({ name: "log2", of, colour: "var(--lt-1)", dash: "9 3 2 3", width: 2.5, shape: "diamond" });
+      if (!relative) curves.push({ name: "log2", of, colour: "var(--lt-ala)", dash: "9 3 2 3", width: 2.5, shape: "diamond" });
     }
     const at = (curve, n) => curve.of(n) / (relative ? curve.of(smallest) : 1);
     const smallerAbove = (n) => 1 - (2 * taken.LDAM(n)) / taken.QF(n);
@@ -108,7 +112,7 @@ function render({ model, el }) {
   const strip = ({ parts, relative }, x, width, bottom) => {
     for (const { from, to, ala } of parts) {
       const [left, right] = [x(from), x(to)];
-      const look = ala ? { stroke: "var(--lt-3)" } : { stroke: "var(--lt-2)", "stroke-dasharray": "7 4" };
+      const look = ala ? { stroke: "var(--lt-ala)" } : { stroke: "var(--lt-ldam)", "stroke-dasharray": "7 4" };
       picture.append(svg("line", { x1: left, x2: right, y1: 26, y2: 26, "stroke-width": 5, ...look }));
       const who = `${ala ? (relative ? "QF" : "ALA") : "LDAM"} ${relative ? "steeper" : "larger"}`;
       // The name stays in its own part, where the outer parts may use the margins of the picture; else it is left out.

@@ -1,6 +1,6 @@
 // Which classes gain, and which pay? Per-class accuracy of one method against another's, as recorded.
 import { shotGroup } from "./losses.js";
-import { axes, format, html, marker, panel, scale, svg } from "./ui.js";
+import { axes, format, html, marker, panel, readable, scale, svg } from "./ui.js";
 
 const GROUPS = ["many", "medium", "few"];
 const ORDERS = {
@@ -23,14 +23,17 @@ function fit(node, room) {
     node.textContent = `${text.trimEnd()}…`;
   }
 }
+
+/** The head of a loss's arrow: hollow, where a gain's is filled. */
+const lossMark = (size) => marker("triangle", 0, 0, size, { fill: "var(--lt-paper)", stroke: "var(--lt-ink)" });
 const LEFT = 50; // room for the ticks, and for the names of the groups beside the strip
 
 function render({ model, el }) {
   const view = panel({ model, el }, { kind: "PerClass", question: "Which classes gain, and which pay?" });
   const methods = model.get("methods");
   const counts = model.get("class_counts");
-  const names = counts.map((_, c) => model.get("class_names")[c] ?? `class ${c}`);
-  const plain = (text) => text.trim().toLowerCase().replaceAll("_", " ");
+  const names = counts.map((_, c) => readable(model.get("class_names")[c] ?? `class ${c}`));
+  const plain = (text) => readable(text.trim().toLowerCase());
   const searched = names.map((name, c) => plain(`${name} ${model.get("superclasses")[c] ?? ""}`));
   const groups = counts.map((n) => shotGroup(n));
   const images = (c) => `${format(counts[c])} image${counts[c] === 1 ? "" : "s"}`;
@@ -60,7 +63,7 @@ function render({ model, el }) {
   view.choice("method", { label: "Method", options });
   view.choice("sort_by", { label: "Sort classes by", options: Object.keys(ORDERS).map((name) => [name, name]) });
   const cursor = view.slider("inspect", {
-    label: "Look at class", min: 0, max: counts.length - 1,
+    label: "Class", min: 0, max: counts.length - 1,
     get: () => compute().order.indexOf(model.get("inspect")),
     put: (place) => view.set("inspect", compute().order[place]),
     show: (place) => shorten(names[compute().order[place]]),
@@ -123,15 +126,20 @@ function render({ model, el }) {
     const size = clamp(step * 0.42, 2, 4);
     const drawClass = (c, place) => {
       const strong = c === chosen || found.has(c);
-      const colour = change[c] > 0 ? "var(--lt-1)" : change[c] < 0 ? "var(--lt-2)" : "var(--lt-5)";
+      const colour = change[c] ? "var(--lt-ink)" : "var(--lt-soft)";
       const s = strong ? Math.max(size, 3.5) : size;
       const [px, from, to] = [x(place), y(before[c]), y(after[c])];
       const up = change[c] > 0 ? 1 : -1;
-      const mark = marker(change[c] ? "triangle" : "square", 0, 0, change[c] ? s : s * 0.6, { fill: colour });
+      const filled = { fill: colour };
+      const same = marker("square", 0, 0, 0.6 * s, filled);
+      const mark = change[c] > 0 ? marker("triangle", 0, 0, s, filled) : change[c] < 0 ? lossMark(s) : same;
       mark.setAttribute("transform", `translate(${px},${to}) scale(1,${up})`);
       picture.append(
         svg("g", { opacity: found.size && !strong ? 0.25 : 1, "data-class": c },
-          svg("path", { d: `M${px},${from}V${to}`, stroke: colour, "stroke-width": strong ? 3 : clamp(step * 0.25, 1, 2) }),
+          svg("path", {
+            d: `M${px},${from}V${to}`, stroke: colour, "stroke-width": strong ? 3 : clamp(step * 0.25, 1, 2),
+            "stroke-dasharray": change[c] < 0 ? "2 2" : null,
+          }),
           marker("circle", px, from, 0.85 * s, { fill: "var(--lt-paper)", stroke: colour, "stroke-width": strong ? 2 : 1 }),
           mark),
       );
@@ -166,8 +174,8 @@ function render({ model, el }) {
       return start + text.getComputedTextLength();
     };
     const ring = marker("circle", 0, 0, 4, { fill: "var(--lt-paper)", stroke: "var(--lt-ink)", "stroke-width": 1.5 });
-    const [gain, loss] = [1, 2].map((i) => marker("triangle", 0, 0, 4, { fill: `var(--lt-${i})` }));
-    entry(entry(10, model.get("baseline"), ring) + 16, model.get("method"), gain, loss);
+    const gain = marker("triangle", 0, 0, 4, { fill: "var(--lt-ink)" });
+    entry(entry(10, model.get("baseline"), ring) + 16, model.get("method"), gain, lossMark(4));
   }
 
   /** The groups' names and mean changes; below the picture where each class belongs, unless borders say it. */

@@ -1,6 +1,6 @@
 // How much should the head give back? Column masses and accuracy of recorded predictions after a post-hoc adjustment.
 import { logPrior, shotGroup } from "./losses.js";
-import { GROUP_SHAPES, axes, format, line, marker, panel, percent, scale, svg } from "./ui.js";
+import { GROUP_SHAPES, axes, format, line, marker, panel, percent, readable, scale, svg } from "./ui.js";
 
 const GROUPS = ["many", "medium", "few"];
 // In the order of drawing: the curve of all classes lies on top.
@@ -106,7 +106,7 @@ function render({ model, el }) {
   const massRange = [Math.min(0.5, ...ends) / 1.3, Math.max(2, ...ends) * 1.3];
 
   const left = view.picture("Column mass of each class, most frequent first, as trained and after the adjustment");
-  const right = view.picture("Accuracy of all, many-, medium- and few-shot classes against the strength tau");
+  const right = view.picture("Accuracy of all, many-, medium- and few-shot classes against the strength τ");
   view.slider("tau", { label: "Strength τ", min: 0, max: MAX_TAU, step: 0.05, show: (tau) => tau.toFixed(2) });
   view.choice("method", {
     label: "After training",
@@ -193,10 +193,10 @@ function render({ model, el }) {
   };
   view.drag(right, (_, x) => view.set("tau", Math.min(MAX_TAU, Math.max(0, Math.round(20 * toTau(x)) / 20))));
 
-  view.draw = (width) => {
+  view.draw = (width, beside) => {
     const result = compute();
     const { name, method, tau, now, trained } = result;
-    const each = width >= 600 ? Math.floor((width - 12) / 2) : width;
+    const each = beside ? Math.floor((width - 12) / 2) : width;
     const height = Math.min(320, 190 + each / 4);
     drawMasses(each, height, result);
     drawAccuracy(each, height, result);
@@ -227,7 +227,7 @@ function render({ model, el }) {
       const inside = (c) => g === "all" || groups[c] === g;
       return row(g, format(counts.filter((_, c) => inside(c)).reduce((a, b) => a + b, 0)), inside, trained[g], now[g]);
     });
-    const title = (c) => model.get("class_names")[c] ?? `class ${c}`;
+    const title = (c) => readable(model.get("class_names")[c] ?? `class ${c}`);
     const single = order.map((c) => row(title(c), format(counts[c]), (k) => k === c, trained.classes[c], now.classes[c]));
     return {
       header: ["classes", "training images", "mass, as trained", `mass, ${at}`, "accuracy, as trained", `accuracy, ${at}`],

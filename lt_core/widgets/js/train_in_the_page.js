@@ -1,6 +1,6 @@
 // Where does the loss put the boundary? A small network trained here on a long-tailed set of points in the plane.
 import { classCounts } from "./losses.js";
-import { format, line, marker, panel, percent, reducedMotion, scale, svg } from "./ui.js";
+import { format, line, marker, panel, percent, readable, reducedMotion, scale, svg } from "./ui.js";
 import { predictor, training } from "./network.js";
 import { decisionRegions, largest } from "./regions.js";
 
@@ -12,8 +12,13 @@ const LOSSES = [
   ["ce", "cross-entropy"], ["focal", "focal, γ = 2"], ["cb", "class-balanced, β = 0.9999"], ["ldam", "LDAM"],
   ["la", "logit-adjusted, τ = 1"], ["balanced_softmax", "balanced softmax"], ["ala", "ALA"], ["gala", "GALA"],
 ];
-const SHAPES = ["circle", "square", "triangle", "diamond", "cross", "circle"]; // the sixth one is hollow
-const COLOURS = [1, 3, 2, 4, 5, 6].map((i) => `var(--lt-${i})`);
+// Shape and colour: the head, the tail, and what can lie between them.
+const HEAD = ["circle", "var(--lt-many)"];
+const TAIL = ["triangle", "var(--lt-few)"];
+const BETWEEN = [
+  ["square", "var(--lt-medium)"], ["diamond", "var(--lt-free-1)"], ["cross", "var(--lt-free-2)"],
+  ["circle", "var(--lt-free-3)", "hollow"],
+];
 const INK = { fill: "none", stroke: "var(--lt-ink)" };
 const DASHED = { ...INK, "stroke-width": 1.3, "stroke-dasharray": "5 4" };
 const capital = (text) => text[0].toUpperCase() + text.slice(1);
@@ -22,11 +27,11 @@ const slashed = (shares) => `${shares.map((v) => percent(v).slice(0, -2)).join("
 
 const short = (name) => (name.length > 14 ? `${name.slice(0, 13)}…` : name);
 
-/** The marker of class k. */
-function mark(k, x, y, size) {
-  const outlined = SHAPES[k] === "cross" || k === 5;
-  const style = outlined ? { stroke: COLOURS[k], "stroke-width": 1.6 } : { stroke: "var(--lt-paper)", "stroke-width": 0.8 };
-  return marker(SHAPES[k], x, y, size, { fill: outlined ? "none" : COLOURS[k], ...style });
+/** A class's marker. */
+function mark([shape, colour, hollow], x, y, size) {
+  const outlined = shape === "cross" || hollow;
+  const style = outlined ? { stroke: colour, "stroke-width": 1.6 } : { stroke: "var(--lt-paper)", "stroke-width": 0.8 };
+  return marker(shape, x, y, size, { fill: outlined ? "none" : colour, ...style });
 }
 
 // Bytes of float32 numbers, whatever view the page has of them.
@@ -41,8 +46,10 @@ function pools(bytes, sizes) {
 
 function render({ model, el }) {
   const view = panel({ model, el }, { kind: "TrainInThePage", question: "Where does the loss put the boundary?" });
-  const names = model.get("class_names");
+  const names = model.get("class_names").map(readable);
   const train = pools(model.get("points"), model.get("pools"));
+  const looks = [HEAD, ...BETWEEN.slice(0, train.length - 2), TAIL];
+  const colours = looks.map(([, colour]) => colour);
   const largestPool = Math.max(...train.map((pool) => pool.length));
   const test = pools(model.get("test_points"), model.get("test_pools"));
   const start = floats(model.get("start"));
@@ -152,14 +159,14 @@ function render({ model, el }) {
       map.append(svg("circle", { cx: x(centre[0]), cy: y(centre[1]), r: radius * unit, fill: "none", ...style }));
 
     const { areas, borders } = divide(shown);
-    areas.forEach((d, k) => map.append(svg("path", { class: "lt-region", d, fill: COLOURS[k], "fill-opacity": 0.2 })));
+    areas.forEach((d, k) => map.append(svg("path", { class: "lt-region", d, fill: colours[k], "fill-opacity": 0.2 })));
     rings.forEach((r) => ring(r, { stroke: "var(--lt-paper)", "stroke-width": 5 }));
     const points = train.map((pool, k) => pool.slice(0, sizes[k]).map((p) => [x(p[0]), y(p[1])]));
     points.forEach((places, k) => {
       const size = sizes[k] > 50 ? 2.6 : sizes[k] > 10 ? 3.6 : 5;
-      places.forEach(([px, py]) => map.append(mark(k, px, py, size)));
+      places.forEach(([px, py]) => map.append(mark(looks[k], px, py, size)));
     });
-    rings.forEach((r, k) => ring(r, { class: "lt-ring", stroke: COLOURS[k], "stroke-width": 2 }));
+    rings.forEach((r, k) => ring(r, { class: "lt-ring", stroke: colours[k], "stroke-width": 2 }));
     if (reference) draw(divide(reference).borders, { class: "lt-reference", ...DASHED });
     draw(borders, { class: "lt-border", ...INK, "stroke-width": 2 });
     map.append(svg("rect", { ...INK, x: 0.5, y: 0.5, width: width - 1, height: height - 1, stroke: "var(--lt-edge)" }));
@@ -201,13 +208,13 @@ function render({ model, el }) {
       const y = 18 + k * space + (space - 31) / 2;
       const isClass = k < names.length;
       const bar = { x: 0, y: y + 18, height: 9 };
-      if (isClass) bars.append(mark(k, 6, y + 9, 4.5));
+      if (isClass) bars.append(mark(looks[k], 6, y + 9, 4.5));
       const unit = `${width < 290 ? "" : "training "}point${sizes[k] === 1 ? "" : "s"}`;
       if (isClass) text(17, y + 13, `${short(names[k])}, ${format(sizes[k])} ${unit}`);
       else text(0, y + 13, "mean of the classes");
       text(width, y + 13, percent(value), { "text-anchor": "end", "font-weight": 650 });
       bars.append(svg("rect", { ...bar, width, fill: "var(--lt-field)", stroke: "var(--lt-line)" }));
-      const fill = isClass ? COLOURS[k] : "var(--lt-edge)";
+      const fill = isClass ? colours[k] : "var(--lt-edge)";
       bars.append(svg("rect", { ...bar, class: "lt-bar", width: width * value, fill }));
       if (before) tick(width * before[k], y + 15);
     });
@@ -220,10 +227,9 @@ function render({ model, el }) {
   }
   const tick = (x, y) => bars.append(svg("line", { x1: x, x2: x, y1: y, y2: y + 15, ...INK, "stroke-width": 2 }));
 
-  view.draw = (width) => {
+  view.draw = (width, beside) => {
     const state = compute();
     const { step, shown, reference, sizes } = state;
-    const beside = width >= 560;
     const left = beside ? Math.round(width * 0.58) : width;
     const rows = names.length + 1;
     const height = beside ? Math.max(236, 62 + 34 * rows) : Math.round(width * 0.72);

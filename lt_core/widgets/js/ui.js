@@ -44,13 +44,20 @@ export function format(value, digits = 3) {
 /** The same for an axis: 0.1 rather than 0.100. */
 export const tick = (value) => format(value).replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "");
 
+/** A class's name as the text writes it: data sets join its words by underscores. */
+export const readable = (name) => name.replaceAll("_", " ");
+
 export const percent = (share, digits = 0) => `${(100 * share).toFixed(digits).replace("-", "−")} %`;
+
+const BESIDE = 600; // pixels from which on a widget's second picture stands beside the first
 
 // ---- the panel ----------------------------------------------------------------------------------------------------
 
 /**
  * The frame of a widget of the class `kind`. `question` is its heading, `inputs` names further traits that redraw it.
- * Set `panel.draw = (width) => …`; it runs at every change of a bound trait and of the width, once a frame at most.
+ * Set `panel.draw = (width, beside) => …`; it runs at every change of a bound trait and of the width, once a frame at
+ * most. `beside` says whether two pictures stand side by side. Else the second one comes below the controls, so that a
+ * phone shows the first together with them.
  */
 export function panel({ model, el }, { kind, question, inputs = [] }) {
   const headingId = newId("question");
@@ -62,13 +69,15 @@ export function panel({ model, el }, { kind, question, inputs = [] }) {
   const details = html("details", { class: "lt-numbers" }, html("summary", {}, "The numbers as a table"));
   details.append(html("div", { class: "lt-scroll", tabindex: 0, role: "region", "aria-label": `Table: ${question}` }, table));
   const root = html("section", { class: "lt-widget", "data-kind": kind, "aria-labelledby": headingId });
-  root.append(heading, pictures, status, controls);
+  // The sentence stands below the controls, since it grows and shrinks while they are dragged.
+  root.append(heading, pictures, controls, status);
   el.append(root);
 
   const view = { root, pictures, controls, draw: () => {} };
   const listening = [];
   let pending = 0;
   let quiet = 0;
+  let drawnAt = 0;
   let makeTable = null;
 
   const fillTable = () => {
@@ -86,9 +95,13 @@ export function panel({ model, el }, { kind, question, inputs = [] }) {
     if (pending) return;
     pending = requestAnimationFrame(() => {
       pending = 0;
-      const width = Math.floor(pictures.clientWidth);
+      const width = Math.floor(heading.clientWidth);
       if (!width) return;
-      view.draw(width);
+      const beside = width >= BESIDE;
+      root.classList.toggle("lt-stacked", !beside);
+      if (width !== drawnAt) status.style.minHeight = "";
+      drawnAt = width;
+      view.draw(width, beside);
       fillTable();
       root.dataset.ready = "true";
     });
@@ -105,11 +118,15 @@ export function panel({ model, el }, { kind, question, inputs = [] }) {
     model.save_changes();
   };
 
-  /** The result in words. It is held back from screen readers (aria-busy) until the reader pauses. */
+  /**
+   * The result in words. It is held back from screen readers (aria-busy) until the reader pauses. It keeps the most lines
+   * that it has had at this width, so that what stands below rests.
+   */
   view.say = (text) => {
     if (status.textContent === text) return;
     status.setAttribute("aria-busy", "true");
     status.textContent = text;
+    status.style.minHeight = `${status.offsetHeight}px`;
     clearTimeout(quiet);
     quiet = setTimeout(() => status.removeAttribute("aria-busy"), 400);
   };
@@ -139,23 +156,26 @@ export function panel({ model, el }, { kind, question, inputs = [] }) {
   };
 
   /**
-   * A range input bound to a trait. Either min, max, step, or `values`, the list it walks through; `log: true` makes
-   * equal steps of the slider equal factors. `show` writes the value, `get` and `put` read and write another place.
+   * A range input bound to a trait. Either min, max, step, or `values`, the list it walks through. `show` writes the
+   * value, `get` and `put` read and write another place. On a phone two of those with `half` share a line.
    */
   view.slider = (name, options) => {
-    const { label, min, max, step = 1, values = null, log = false, show = format } = options;
+    const { label, min = 0, max = options.values.length - 1, step = 1, values = null, half = false, show = format } = options;
     const { get = () => model.get(name), put = (value) => view.set(name, value) } = options;
     const id = newId("slider");
-    const low = values ? 0 : log ? Math.log(min) : min;
-    const high = values ? values.length - 1 : log ? Math.log(max) : max;
     const nearest = (v) => values.reduce((best, w, i) => (Math.abs(w - v) < Math.abs(values[best] - v) ? i : best), 0);
-    const toPlace = (v) => (values ? nearest(v) : log ? Math.log(v) : v);
-    const fromPlace = (p) => (values ? values[Math.round(p)] : log ? Number(Math.exp(p).toPrecision(3)) : p);
-    const input = html("input", { type: "range", id, min: low, max: high, step: values ? 1 : log ? (high - low) / 200 : step });
+    const toPlace = (v) => (values ? nearest(v) : v);
+    const fromPlace = (p) => (values ? values[Math.round(p)] : p);
+    const input = html("input", { type: "range", id, min, max, step });
     const output = html("span", { class: "lt-value", "aria-hidden": "true" });
+    // The style sheet keeps room for the longest value.
+    const longer = (a, b) => (b.length > a.length ? b : a);
+    const places = Array.from({ length: Math.round((max - min) / step) + 1 }, (_, i) => fromPlace(min + i * step));
+    output.dataset.longest = places.map((v) => show(v)).reduce(longer);
     const refresh = () => {
       const value = get();
       if (document.activeElement !== input || fromPlace(Number(input.value)) !== value) input.value = toPlace(value);
+      output.dataset.longest = longer(output.dataset.longest, show(value));
       output.textContent = show(value);
       input.setAttribute("aria-valuetext", show(value));
     };
@@ -164,7 +184,8 @@ export function panel({ model, el }, { kind, question, inputs = [] }) {
       refresh();
       view.redraw();
     });
-    const node = control("lt-slider", html("div", {}, html("label", { for: id }, label), output), input);
+    const head = html("div", {}, html("label", { for: id }, label), output);
+    const node = control(half ? "lt-slider lt-half" : "lt-slider", head, input);
     if (name) view.listen(name, () => { refresh(); view.redraw(); });
     refresh();
     return { node, input, refresh };
@@ -242,7 +263,7 @@ export function panel({ model, el }, { kind, question, inputs = [] }) {
   };
 
   const observer = new ResizeObserver(view.redraw);
-  observer.observe(pictures);
+  observer.observe(heading);
   view.close = () => {
     observer.disconnect();
     cancelAnimationFrame(pending);
