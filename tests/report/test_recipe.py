@@ -140,7 +140,7 @@ def test_a_change_is_compared_with_the_bases_runs_of_its_seeds(make_study: MakeS
     study = make_study([*crossed(), *more])
     assert recipe.ingredients(study).loc["weight decay 0.0005", "minus base, same seeds"] == "+2.1"
     found = recipe.variants(study)
-    with pytest.raises(MissingRuns, match="ce-wd0.0005-if100-s1 and ce-if100-s0 share no seed"):
+    with pytest.raises(MissingRuns, match=r"ce-wd0.0005-if100-s1 and ce-if100-s0 share no seed"):
         recipe.change_from_base(found["weight decay 0.0005"], found["as the recipe"][:1])
 
 
