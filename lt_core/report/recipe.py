@@ -60,11 +60,16 @@ def describe(changes: Mapping[str, Any]) -> str:
 def variants(study: Study, method: str = "cross-entropy", imbalance_factor: float = 100) -> dict[str, list[Run]]:
     """The runs of a method by what they have otherwise than the recipe: the base, then one ingredient, then more.
 
+    A run of another network or length belongs to another study and is no ingredient.
+
     Raises:
         MissingRuns: the base is missing, or no run changes an ingredient.
     """
     found = {BASE: study.select(method, imbalance_factor=imbalance_factor)}
-    changed = {describe(run.changes): run.changes for run in study if run.changes and run.method == method}
+    runs = [
+        run for run in study if run.changes and run.method == method and not {"backbone", "epochs"} & set(run.changes)
+    ]
+    changed = {describe(run.changes): run.changes for run in runs}
     for name in sorted(changed, key=lambda name: _place(changed[name])):
         try:
             found[name] = study.select(method, changes=changed[name], imbalance_factor=imbalance_factor)
@@ -281,21 +286,30 @@ def augmentation_curves(study: Study, method: str = "cross-entropy", imbalance_f
     runs = {str(run.config.augmentation): run for run in firsts if set(run.changes) <= {"augmentation"}}
     if len(runs) < 2:
         raise MissingRuns(f"no {study.recipe} run of {method} with another augmentation")
-    styles = {"none": (plots.ORANGE, ":s"), "crop_flip": (plots.GREY, "-o"), "autoaugment": (plots.BLUE, "--D")}
+    styles = {"none": ":s", "crop_flip": "-o", "autoaugment": "--D"}
     fig, axes = plt.subplots(1, 2, figsize=(7.4, 3.4), sharex=True)
-    for name, (colour, style) in styles.items():
+    for name, style in styles.items():
         if name not in runs:
             continue
         for ax, key in zip(axes, ("train_top1", "top1"), strict=True):
             rows = runs[name].tested if key == "top1" else runs[name].record["epochs"]
             ax.plot(
                 [row["epoch"] for row in rows], [row[key] for row in rows], style,
-                markevery=max(1, len(rows) // 6), ms=5, color=colour, label=VALUES[name],
+                markevery=max(1, len(rows) // 6), ms=5, color="black", label=VALUES[name],
             )  # fmt: skip
+        last = runs[name].record["epochs"][-1]
+        axes[0].annotate(
+            VALUES[name],
+            (last["epoch"], last["train_top1"]),
+            (0, 6),
+            textcoords="offset points",
+            ha="right",
+            fontsize=9,
+        )
     for ax, title in zip(axes, ("training images, as augmented", "test images"), strict=True):
         ax.set(title=title, xlabel="epoch")
     axes[0].set_ylabel("top-1 (%)")
-    axes[0].legend(loc="lower right", fontsize=9)
+    axes[0].margins(y=0.1)
     return fig
 
 

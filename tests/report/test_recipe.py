@@ -56,7 +56,8 @@ def test_changes_are_named_in_one_order() -> None:
 
 
 def test_variants_are_the_base_then_one_ingredient_then_two(make_study: MakeStudy) -> None:
-    elsewhere = [flat(20, weight_decay=0.0, imbalance_factor=50), flat(21, epochs=20, subset_seed=3)]
+    elsewhere = [flat(20, weight_decay=0.0, imbalance_factor=50), flat(21, schedule="cosine", subset_seed=3)]
+    elsewhere += [flat(22, epochs=20), flat(23, backbone="resnet32", weight_decay=5e-4)]
     gala = make_record(np.full(100, 40.0), loss="gala", schedule="cosine")
     found = recipe.variants(make_study([*base(), *changed(), *elsewhere, gala]))
     assert list(found) == [
