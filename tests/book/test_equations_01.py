@@ -40,7 +40,7 @@ def test_01_odds(assert_equation: Check, generator: torch.Generator) -> None:
     assert_equation(left, likelihood + prior, wrong=[likelihood - prior, prior - likelihood])
 
 
-@pytest.mark.display("b017e615")
+@pytest.mark.display("a60441e6")
 def test_01_boundary(assert_equation: Check, generator: torch.Generator) -> None:
     draws = torch.rand(20, 2, dtype=torch.float64, generator=generator)
     distance, odds = 1 + 4 * draws[:, 0], torch.exp(8 * draws[:, 1] - 4)
@@ -54,7 +54,7 @@ def test_01_boundary(assert_equation: Check, generator: torch.Generator) -> None
     assert_equation((low + high) / 2, distance / 2 + shift, wrong=wrong)
 
 
-@pytest.mark.display("0e6dd1f4")
+@pytest.mark.display("34917750")
 def test_01_risk(assert_equation: Check, generator: torch.Generator) -> None:
     q, p, answers = random_world(generator)
     points = range(len(answers))
@@ -68,7 +68,7 @@ def test_01_risk(assert_equation: Check, generator: torch.Generator) -> None:
     assert every[risks.argmin()].tolist() == joint.argmax(0).tolist() != p[:, :4].argmax(0).tolist()
 
 
-@pytest.mark.display("5c56f042")
+@pytest.mark.display("a4dddcab")
 @pytest.mark.parametrize("factor", [1, 2, 10, 37, 50, 100, 200, 500])
 @pytest.mark.parametrize(("classes", "n_max"), [(100, 500), (10, 5000)])
 def test_01_profile(assert_equation: Check, factor: int, classes: int, n_max: int) -> None:
@@ -86,7 +86,7 @@ def test_01_profile(assert_equation: Check, factor: int, classes: int, n_max: in
     assert_equation(torch.tensor(exact), counts, wrong=[flipped.floor(), shifted.floor()] if factor > 1 else [])
 
 
-@pytest.mark.display("bc395947")
+@pytest.mark.display("627c4066")
 def test_01_recall(assert_equation: Check, generator: torch.Generator) -> None:
     predictions, targets = random_predictions(generator)
     pairs = list(zip(predictions.tolist(), targets.tolist(), strict=True))
@@ -112,7 +112,7 @@ def test_01_balanced(assert_equation: Check, generator: torch.Generator) -> None
     )
 
 
-@pytest.mark.display("db8ca186")
+@pytest.mark.display("cac69276")
 def test_01_shot(assert_equation: Check, generator: torch.Generator) -> None:
     predictions, targets = random_predictions(generator)
     counts = [500, 101, 100, 20, 19, 5]  # both borders
@@ -127,7 +127,7 @@ def test_01_shot(assert_equation: Check, generator: torch.Generator) -> None:
         assert_equation(groups[name], right, wrong=[by_image, *others])
 
 
-@pytest.mark.display("ecfa7473")
+@pytest.mark.display("46f83a69")
 def test_01_weighted(assert_equation: Check, generator: torch.Generator) -> None:
     predictions, targets = random_predictions(generator)
     recall = lt.metrics.per_class_accuracy(predictions, targets, C)

@@ -29,7 +29,7 @@ def step_schedule(epochs: int, peak: float, warmup: int, drop: float = 1e-2) -> 
     return peak * torch.clamp(e / warmup, max=1.0) * drop**drops
 
 
-@pytest.mark.display("cfde33a6")
+@pytest.mark.display("c27fcec3")
 def test_10_step(assert_equation: Check) -> None:
     released = []  # the branches of LDAM-DRW's code, for its 200 epochs
     for epoch in range(1, 201):
@@ -52,7 +52,7 @@ def cosine_schedule(epochs: int, peak: float, warmup: int, sign: float = 1.0) ->
     return peak * torch.where(e < warmup, rising, falling)
 
 
-@pytest.mark.display("61135aca")
+@pytest.mark.display("ad463397")
 @pytest.mark.parametrize(("epochs", "warmup"), [(200, 2), (400, 4)])
 def test_10_cosine(assert_equation: Check, epochs: int, warmup: int) -> None:
     # A quarter of a turn at a time: the half cosine is the height of a point that goes round at constant speed.
@@ -88,7 +88,7 @@ def test_10_displacement(assert_equation: Check, generator: torch.Generator, bat
     assert_equation(left, right_covariance, wrong=[images * ratio * covariance, images**2 * ratio**2 * covariance])
 
 
-@pytest.mark.display("e28fb434")
+@pytest.mark.display("2d5aaccc")
 def test_10_decay(assert_equation: Check, generator: torch.Generator) -> None:
     steps, decay = 12, 0.2
     rates = torch.rand(steps, dtype=torch.float64, generator=generator)
@@ -111,7 +111,7 @@ def test_10_decay(assert_equation: Check, generator: torch.Generator) -> None:
     assert_equation(weight.detach(), right(decay), wrong=[right(-decay), right(decay, -1.0), right(decay, shift=0)])
 
 
-@pytest.mark.display("00000000")
+@pytest.mark.display("cd4566ef")
 @pytest.mark.parametrize("accuracy", [0.05, 0.35, 0.5, 0.9])
 def test_10_binomial(assert_equation: Check, accuracy: float) -> None:
     size = 100
@@ -124,7 +124,7 @@ def test_10_binomial(assert_equation: Check, accuracy: float) -> None:
     assert_equation(left, right, wrong=wrong)
 
 
-@pytest.mark.display("00000000")
+@pytest.mark.display("d6b08459")
 def test_10_images(assert_equation: Check, generator: torch.Generator) -> None:
     images = 400
     first, second = torch.rand(2, images, generator=generator) < torch.tensor([[0.4], [0.6]])
@@ -143,7 +143,7 @@ def test_10_images(assert_equation: Check, generator: torch.Generator) -> None:
     assert math.sqrt(18 - 1) == pytest.approx(4.1, abs=0.05)  # the page's example, in points of 100 images
 
 
-@pytest.mark.display("00000000")
+@pytest.mark.display("6e65296e")
 @pytest.mark.parametrize(("methods", "seeds"), [(2, 3), (6, 3), (4, 5)])
 def test_10_residual(assert_equation: Check, generator: torch.Generator, methods: int, seeds: int) -> None:
     values = torch.randn(methods, seeds, dtype=torch.float64, generator=generator)
@@ -177,7 +177,7 @@ def chi_density(degrees: int) -> tuple[Tensor, Tensor]:
     return v, density / torch.trapezoid(density, v)
 
 
-@pytest.mark.display("00000000")
+@pytest.mark.display("6dc0e631")
 @pytest.mark.parametrize("degrees", [2, 10])
 def test_10_sd(assert_equation: Check, degrees: int) -> None:
     """The multiples of the estimate between which sigma lies in 95 % of cases, 2.5 % on either side, by integration."""
@@ -197,7 +197,7 @@ def test_10_sd(assert_equation: Check, degrees: int) -> None:
     assert_equation(left, sides, wrong=wrong, tolerance=1e-6)
 
 
-@pytest.mark.display("00000000")
+@pytest.mark.display("b825c378")
 @pytest.mark.parametrize(("degrees", "compared", "shared"), [(10, 1, 1), (10, 5, 1), (2, 1, 3)])
 def test_10_needed(assert_equation: Check, degrees: int, compared: int, shared: int) -> None:
     """The multiple of the estimate beyond which a difference falls in one case of 20 K, by integration."""
@@ -228,7 +228,7 @@ def normal_density(x: Tensor) -> Tensor:
     return torch.exp(-0.5 * x**2) / math.sqrt(2 * math.pi)
 
 
-@pytest.mark.display("00000000")
+@pytest.mark.display("cef396ed")
 @pytest.mark.parametrize("epochs", [2, 3, 8, 40, 200])
 def test_10_maximum(assert_equation: Check, epochs: int) -> None:
     sigma = 0.7
