@@ -228,7 +228,7 @@ def normal_density(x: Tensor) -> Tensor:
     return torch.exp(-0.5 * x**2) / math.sqrt(2 * math.pi)
 
 
-@pytest.mark.display("cef396ed")
+@pytest.mark.display("83088c94")
 @pytest.mark.parametrize("epochs", [2, 3, 8, 40, 200])
 def test_10_maximum(assert_equation: Check, epochs: int) -> None:
     sigma = 0.7
