@@ -112,7 +112,7 @@ def test_01_balanced(assert_equation: Check, generator: torch.Generator) -> None
     )
 
 
-@pytest.mark.display("cac69276")
+@pytest.mark.display("c63033c7")
 def test_01_shot(assert_equation: Check, generator: torch.Generator) -> None:
     predictions, targets = random_predictions(generator)
     counts = [500, 101, 100, 20, 19, 5]  # both borders
