@@ -263,11 +263,9 @@ def moves(study: Study, method: str = "cross-entropy", imbalance_factor: float =
         ax.plot(values, [place] * len(values), marker, color=colour, ms=6)
     border = len(rows) - len(losses)
     ax.axhline(border - 0.5, color="black", lw=0.8, ls=":")
-    for text, side, height in (
-        ("the recipe changes", "bottom", border - 0.6),
-        ("the loss changes", "top", border - 0.4),
-    ):
-        ax.text(0.01, height, text, transform=ax.get_yaxis_transform(), va=side, fontsize=9)
+    across = ax.get_yaxis_transform()
+    ax.text(0.99, 0, "the recipe changes", transform=across, ha="right", va="center", fontsize=9)
+    ax.text(0.01, len(rows) - 1, "the loss changes", transform=across, va="center", fontsize=9)
     labels = [name if name not in losses else f"{name}, {groups[name][0].config.classifier}" for name, *_ in rows]
     ax.set(yticks=range(len(rows)), yticklabels=labels, ylim=(len(rows) - 0.5, -0.5))
     ax.set_xlabel("top-1 minus the run without the change (points)")
