@@ -216,14 +216,14 @@ def ingredients(study: Study, method: str = "cross-entropy", imbalance_factor: f
     base, noise = found[BASE], run_noise(study, imbalance_factor)
     rows = {}
     for name, runs in found.items():
-        row: dict[str, Any] = {"classifier": str(runs[0].config.classifier)}
-        row["seeds"] = ", ".join(str(seed) for seed in sorted(seeds(runs)))
+        row: dict[str, Any] = {"seeds": ", ".join(str(seed) for seed in sorted(seeds(runs)))}
         row |= {title: mean_sd([run.last[key] for run in runs]) for key, title in COLUMNS.items()}
         row["train"] = mean_sd([float(run.record["epochs"][-1]["train_top1"]) for run in runs])
-        row["minus base, same seeds"] = f"{change_from_base(runs, base)[0]:+.1f}" if name != BASE else "–"
+        row["minus base"] = f"{change_from_base(runs, base)[0]:+.1f}" if name != BASE else "–"
         row["noise alone"] = f"± {noise_alone(runs, base, noise, len(found) - 1):.1f}" if name != BASE else "–"
         rows[name] = row
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(f"recipe {study.recipe}, {method}")
+    title = f"recipe {study.recipe}, {method}, {base[0].config.classifier} classifier"
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(title)
 
 
 # What each change of the loss is compared with: the run that lacks it, on the same classifier.
@@ -312,11 +312,11 @@ def augmentation_curves(study: Study, method: str = "cross-entropy", imbalance_f
 
 
 def selection(study: Study, imbalance_factor: float = 100) -> pd.DataFrame:
-    """Best epoch on test minus last epoch, in points of top-1, for every method and every changed ingredient.
+    """Best epoch on test and last epoch, in top-1, for every method and for other schedules.
 
-    "epoch to epoch" is the standard deviation of one epoch's top-1, from the differences of neighbouring recorded
-    epochs, in the middle (50 to 80 %) and at the end (the last fifth) of the run; mean over the runs. A row without ±
-    is one run.
+    "largest gap" is best minus last of the run where it is largest. "epoch to epoch" is the standard deviation of one
+    epoch's top-1, from the differences of neighbouring recorded epochs, in the middle (50 to 80 %) and at the end (the
+    last fifth) of the run; mean over the runs. A row without ± is one run.
     """
     import pandas as pd
 
@@ -327,20 +327,19 @@ def selection(study: Study, imbalance_factor: float = 100) -> pd.DataFrame:
         changed = variants(study, METHODS[0], imbalance_factor)
     except MissingRuns:
         changed = {}
-    groups |= {f"{METHODS[0]}, {name}": runs for name, runs in changed.items() if name != BASE}
+    schedules = {name: runs for name, runs in changed.items() if set(runs[0].changes) == {"schedule"}}
+    groups |= {f"{METHODS[0]}, {name}": runs for name, runs in schedules.items()}
     rows = {}
     for name, runs in groups.items():
-        gaps = [run.best["top1"] - run.last["top1"] for run in runs]
         rows[name] = {
             "classifier": str(runs[0].config.classifier),
             "last": mean_sd([run.last["top1"] for run in runs]),
             "best (sees the test set)": mean_sd([run.best["top1"] for run in runs]),
-            "best minus last": mean_sd(gaps, 2),
-            "largest": f"{max(gaps):.2f}",
+            "largest gap": f"{max(run.best['top1'] - run.last['top1'] for run in runs):.2f}",
             "epoch to epoch, middle": _jump(runs, 0.5, 0.8),
             "epoch to epoch, end": _jump(runs, 0.8, 1.0),
         }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("method")
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(f"recipe {study.recipe}")
 
 
 def _jump(runs: Sequence[Run], start: float, end: float) -> str:
@@ -354,7 +353,7 @@ def _jump(runs: Sequence[Run], start: float, end: float) -> str:
     return f"{np.mean(values):.2f}" if values else "–"
 
 
-RECIPE, LOSS, BOTH = "the recipe changes, the loss stays", "the loss changes, the recipe stays", "both change"
+RECIPE, LOSS, BOTH = "recipe", "loss", "both"  # what changes between the two numbers of a pair
 
 
 @dataclass(frozen=True)
@@ -428,7 +427,7 @@ def published_pairs(study: Study) -> pd.DataFrame:
                 "source": pair.source,
             }
         )
-    index = pd.Index(sorted((pair.block for pair in PAIRS), key=(RECIPE, LOSS, BOTH).index), name="published")
+    index = pd.Index(sorted((pair.block for pair in PAIRS), key=(RECIPE, LOSS, BOTH).index), name="changed")
     return pd.DataFrame(rows, index=index)
 
 
