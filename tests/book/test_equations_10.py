@@ -162,12 +162,10 @@ def test_10_residual(assert_equation: Check, generator: torch.Generator, methods
     wrong = [other.square().sum() / ((methods - 1) * (seeds - 1)) for other in others]
     wrong += [squares / (methods * (seeds - 1)), squares / ((methods - 1) * seeds), right.sqrt()]
     assert_equation(left, right, wrong=wrong)
-
-
-def test_the_residuals_of_the_small_example() -> None:
+    # The page's small example.
     table = torch.tensor([[30.0, 31.0, 32.0], [33.0, 36.0, 36.0]])
-    left = table - table.mean(1, keepdim=True) - table.mean(0) + table.mean()
-    assert torch.allclose(left, torch.tensor([[0.5, -0.5, 0.0], [-0.5, 0.5, 0.0]]))
+    residuals = table - table.mean(1, keepdim=True) - table.mean(0) + table.mean()
+    assert torch.allclose(residuals, torch.tensor([[0.5, -0.5, 0.0], [-0.5, 0.5, 0.0]]))
 
 
 def chi_density(degrees: int) -> tuple[Tensor, Tensor]:
