@@ -231,9 +231,8 @@ def posthoc(study: Study, methods: Sequence[str] = METHODS, imbalance_factor: fl
             row[title, "change of top-1"] = _changed(changes[kind][name], twice[name] and kind == "adjust")
             row[title, "few"] = _spread(after, "few")
         rows[name] = row
-    family = (
-        f"Behind ± is what a change has to exceed; the 95 % intervals cover the {len(rows)} changes of a column together"
-    )
+    together = f"the 95 % intervals cover the {len(rows)} changes of a column together"
+    family = f"Behind ± is what a change has to exceed; {together}"
     if changes["adjust"][name].half is None:
         family = ONE_SEED
     marks = "(twice): the loss held a prior already. *: clear"
@@ -443,6 +442,7 @@ def tuning(study: Study, methods: Sequence[str] = TUNED, imbalance_factor: float
     subset, which no practitioner would have. The strength τ of the post-hoc methods is chosen on it too, for plain
     cross-entropy. Columns of the canonical subset hold top-1 of the last epoch.
     """
+
     def canonical(run: Run) -> str:
         try:
             runs = study.select(run.method, imbalance_factor=imbalance_factor)

@@ -239,7 +239,9 @@ def second_stages(stages: Mapping[str, tuple[Mapping[int, float], Mapping[int, f
 
 def _check_contrasts(pairs: Sequence[tuple[str, str]]) -> None:
     if not 1 <= len(pairs) <= MOST_CONTRASTS:
-        raise ValueError(f"there are {len(pairs)} contrasts; 1 to {MOST_CONTRASTS} are allowed, written down beforehand")
+        raise ValueError(
+            f"there are {len(pairs)} contrasts; 1 to {MOST_CONTRASTS} are allowed, written down beforehand"
+        )
     seen = [frozenset(pair) for pair in pairs]
     for (method, minus), both in zip(pairs, seen, strict=True):
         if len(both) < 2:
@@ -262,7 +264,7 @@ def bonferroni_quantile(number: int, degrees: int) -> float:
 
 
 def tukey_quantile(methods: int, degrees: int) -> float:
-    """Quantile of the largest of all pairwise t statistics of ``methods`` >= 2 means (Tukey; studentized range / √2)."""
+    """Quantile of the largest pairwise t statistic of ``methods`` >= 2 means (Tukey's studentized range over √2)."""
     from scipy import stats
 
     _check(methods - 1, degrees)

@@ -227,7 +227,7 @@ def seeds(runs: Iterable[Run]) -> dict[int, Run]:
 
 
 def setting(runs: Iterable[Run]) -> str:
-    """Schedule, precision and processor, imbalance factor and seeds of runs, from their records: the line under a table.
+    """Schedule, precision and processor, imbalance factor and seeds of runs: the line under a table, from the records.
 
     Raises:
         ValueError: there is no run.
@@ -262,8 +262,6 @@ def same_seeds(groups: Mapping[str, Sequence[Run]]) -> tuple[dict[str, list[Run]
     if not shared:
         told = "; ".join(f"{name}: {', '.join(map(str, sorted(there)))}" for name, there in by_seed.items())
         raise MissingRuns(f"no seed that all rows have ({told})")
-    more = [
-        f"{name}'s seed {seed}" for name, there in by_seed.items() for seed in sorted(there) if seed not in shared
-    ]
+    more = [f"{name}'s seed {seed}" for name, there in by_seed.items() for seed in sorted(there) if seed not in shared]
     kept = {name: [there[seed] for seed in shared] for name, there in by_seed.items()}
     return kept, f"left out, since not all rows have it: {', '.join(more)}" if more else ""

@@ -167,7 +167,9 @@ def load_contrasts(path: str | Path, recipe: str) -> list[tuple[str, str]]:
     return _contrasts(path, content, _runs(path, content)).get(recipe, [])
 
 
-def _contrasts(path: str | Path, content: Mapping[str, Any], configs: list[RunConfig]) -> dict[str, list[tuple[str, str]]]:
+def _contrasts(
+    path: str | Path, content: Mapping[str, Any], configs: list[RunConfig]
+) -> dict[str, list[tuple[str, str]]]:
     """The contrasts of a grid file by recipe."""
     entries = content.get("contrasts") or []
     if not isinstance(entries, list):
