@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+WIDTH = 79  # characters of a line of text below a table
 MODULES = (recipe, methods, analysis)
 # By name; each takes a Study and gives a pandas DataFrame, or a matplotlib Figure.
 TABLES: dict[str, Callable[[Study], pd.DataFrame]] = {f.__name__: f for m in MODULES for f in m.TABLES}
@@ -90,12 +92,12 @@ def markdown(table: pd.DataFrame) -> str:
 
 
 def show(table: pd.DataFrame) -> None:
-    """Show a table in a notebook, and what was run below it."""
+    """Show a table in a notebook, and below it what was run, in lines that a page shows whole."""
     from IPython.display import display
 
     display(table)
-    if note := table.attrs.get("note"):
-        print(note)
+    for line in table.attrs.get("note", "").splitlines():
+        print(textwrap.fill(line, WIDTH, subsequent_indent="    "))
 
 
 def _is_range(table: pd.DataFrame) -> bool:
