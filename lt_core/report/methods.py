@@ -152,7 +152,7 @@ def _family(analysis: Analysis, quantile: str) -> str:
     """How wide the intervals of a table are, and why: part of the line under it."""
     if analysis.sd is None:
         return ONE_SEED
-    return f"s = {analysis.sd:.2f} with {analysis.degrees} degrees of freedom; 95 % intervals {quantile}"
+    return f"Residual SD {analysis.sd:.2f} with {analysis.degrees} degrees of freedom; 95 % intervals {quantile}"
 
 
 def _compared(comparison: Comparison) -> dict[str, str]:

@@ -30,7 +30,7 @@ def test_11_max(assert_equation: Check, generator: torch.Generator) -> None:
     assert_equation(torch.maximum(a, b), right, wrong=[(a + b) / 2 - (a - b).abs() / 2, (a + b) / 2 + (a - b) / 2])
 
 
-@pytest.mark.display("461a7065")
+@pytest.mark.display("321db430")
 @pytest.mark.parametrize("rho", [-0.9, 0.0, 0.3, 0.95])
 def test_11_better(assert_equation: Check, rho: float) -> None:
     mu, sigma = 34.0, 0.7
@@ -53,6 +53,7 @@ def regression(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, int]:
     return fitted[:many, 0], (values.reshape(-1, 1) - design @ fitted)[:, 0], len(design) - design.shape[1]
 
 
+@pytest.mark.display("949684ea")
 @pytest.mark.parametrize(("many", "seeds"), [(2, 3), (3, 3), (6, 3), (4, 7)])
 def test_11_residual(assert_equation: Check, generator: torch.Generator, many: int, seeds: int) -> None:
     v = 30 + torch.randn(many, seeds, dtype=torch.float64, generator=generator)
@@ -69,6 +70,7 @@ def test_11_residual(assert_equation: Check, generator: torch.Generator, many: i
     assert_equation(left, right(v - row - column + v.mean()), wrong=wrong)
 
 
+@pytest.mark.display("24da4e6d")
 @pytest.mark.parametrize(("many", "seeds"), [(2, 3), (6, 3), (3, 8)])
 def test_11_interval(assert_equation: Check, generator: torch.Generator, many: int, seeds: int) -> None:
     # Left: the shifts at which the F test of "the two effects differ by so much" has p = 0.05; the family is of one.
@@ -98,6 +100,7 @@ def test_11_interval(assert_equation: Check, generator: torch.Generator, many: i
     assert_equation(torch.tensor([low, high]), torch.tensor(right(half)), wrong=wrong, tolerance=1e-5)
 
 
+@pytest.mark.display("8993c432")
 @pytest.mark.parametrize(("questions", "many", "seeds"), [(1, 2, 3), (6, 6, 3), (8, 4, 5)])
 def test_11_family(assert_equation: Check, questions: int, many: int, seeds: int) -> None:
     # Left: the bound that Student's density leaves outside with probability 0.05 / K.
@@ -116,6 +119,7 @@ def test_11_family(assert_equation: Check, questions: int, many: int, seeds: int
     assert lt.report.statistics.bonferroni_quantile(questions, degrees) == pytest.approx(right)
 
 
+@pytest.mark.display("ebb16502")
 @pytest.mark.parametrize("restless", [0.1, 1.0, 5.0])
 def test_11_clear(assert_equation: Check, generator: torch.Generator, restless: float) -> None:
     # Left: from which difference on the library says "clear"; the rows are moved apart until it does.
@@ -142,6 +146,7 @@ def test_11_clear(assert_equation: Check, generator: torch.Generator, restless: 
     assert_equation(left, right(torch.maximum(s_v, (own.sum() / 2).sqrt())), wrong=wrong, tolerance=1e-6)
 
 
+@pytest.mark.display("ca458a5e")
 @pytest.mark.parametrize(("stages", "seeds"), [(1, 3), (6, 3), (2, 8)])
 def test_11_stages(assert_equation: Check, generator: torch.Generator, stages: int, seeds: int) -> None:
     d = 3 + torch.randn(stages, seeds, dtype=torch.float64, generator=generator)
@@ -163,6 +168,7 @@ def test_11_stages(assert_equation: Check, generator: torch.Generator, stages: i
     assert {round(change.half or 0, 9) for change in found.values()} == {round(half, 9)}
 
 
+@pytest.mark.display("3d356e79")
 @pytest.mark.parametrize(("many", "seeds"), [(2, 4), (6, 3)])
 def test_11_correlation(assert_equation: Check, generator: torch.Generator, many: int, seeds: int) -> None:
     # Left, as the page says it: the mean covariance of two methods over the mean variance.
@@ -181,7 +187,7 @@ def test_11_correlation(assert_equation: Check, generator: torch.Generator, many
     assert table.seed_correlation().estimate == pytest.approx(right.item())
 
 
-@pytest.mark.display("aa7e0936")
+@pytest.mark.display("ffdceedf")
 @pytest.mark.parametrize("seeds", [2, 3, 5, 10])
 def test_11_pays(assert_equation: Check, seeds: int) -> None:
     contrast, sigma = torch.tensor([1.0, -1.0], dtype=torch.float64), 0.6
