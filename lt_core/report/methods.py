@@ -81,6 +81,8 @@ def _table(rows: Mapping[Any, Mapping[Any, Any]], note: str, *names: str) -> pd.
 
     index = pd.MultiIndex.from_tuples(rows, names=names) if len(names) > 1 else pd.Index(list(rows), name=names[0])
     table = pd.DataFrame(list(rows.values()), index=index)
+    if isinstance(table.columns[0], tuple):  # two rows of titles
+        table.columns = pd.MultiIndex.from_tuples(table.columns)
     table.attrs["note"] = note
     return table
 
