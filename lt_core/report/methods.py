@@ -230,14 +230,14 @@ def posthoc(study: Study, methods: Sequence[str] = METHODS, imbalance_factor: fl
         row |= {("as trained", COLUMNS[key]): _spread([run.last for run in runs], key) for key in ("top1", "few")}
         for kind, title in kinds.items():
             after = [run.record["posthoc"][kind] for run in runs]
-            row[title, "change of top-1"] = _changed(changes[kind][name], twice[name] and kind == "adjust")
+            row[title, "top-1, change"] = _changed(changes[kind][name], twice[name] and kind == "adjust")
             row[title, "few"] = _spread(after, "few")
         rows[name] = row
     together = f"the 95 % intervals cover the {len(rows)} changes of a column together"
     family = f"Behind ± is what a change has to exceed; {together}"
     if changes["adjust"][name].half is None:
         family = ONE_SEED
-    marks = "(twice): the loss held a prior already. *: clear"
+    marks = "*: clear. †: the loss held a prior already, which is taken off twice"
     return _table(rows, _note(found, left_out, family, marks), "method")
 
 
@@ -254,7 +254,7 @@ def _changed(change: Comparison, twice: bool) -> str:
     text = f"{change.difference:+.1f}"
     if change.own_half is not None:
         text += f" ± {change.own_half:.1f}" + "*" * change.clear
-    return _unbroken(text + " (twice)" * twice).replace(" (", "\u00a0(")
+    return _unbroken(text + "†" * twice)
 
 
 def taus(study: Study, imbalance_factor: float = 100, method: str = "cross-entropy") -> Figure:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-WIDTH = 79  # characters of a line of text below a table
+WIDTH = 76  # characters of a line of text below a table
 MODULES = (recipe, methods, analysis)
 # By name; each takes a Study and gives a pandas DataFrame, or a matplotlib Figure.
 TABLES: dict[str, Callable[[Study], pd.DataFrame]] = {f.__name__: f for m in MODULES for f in m.TABLES}

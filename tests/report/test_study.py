@@ -160,7 +160,7 @@ def test_the_line_under_a_table_comes_from_the_records(make_study: MakeStudy) ->
     first["environment"] |= {"precision": "bfloat16", "device": "a processor"}
     study = make_study([first, second])
     told = "CPU schedule (recipe short): ResNet-8, 40 epochs; bfloat16 on a processor, float32 on CPU; "
-    assert setting(study) == told + "imbalance factor 100, 10; seeds 0, 4"
+    assert setting(reversed(study.runs)) == told + "imbalance factor 100, 10; seeds 0, 4"
     assert setting(study.only()).endswith("bfloat16 on a processor; imbalance factor 100; seed 0")
     with pytest.raises(ValueError, match="no run to describe"):
         setting([])
