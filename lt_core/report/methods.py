@@ -66,6 +66,12 @@ def _spread(results: Iterable[Mapping[str, Any]], key: str = "top1") -> str:
     return _unbroken(mean_sd([result[key] for result in results]))
 
 
+def _mean(results: Sequence[Mapping[str, Any]], key: str) -> str:
+    """The mean alone, where a column has no room for the spread."""
+    values = [result[key] for result in results]
+    return "–" if None in values else f"{sum(values) / len(values):.1f}"
+
+
 def _unbroken(text: str) -> str:
     """No line break inside "38.3 ± 0.4" and inside the brackets of an interval."""
     return text.replace(" ± ", "\u00a0±\u00a0").replace(", ", ",\u00a0").replace(" [", "\u00a0[")
@@ -227,11 +233,12 @@ def posthoc(study: Study, methods: Sequence[str] = METHODS, imbalance_factor: fl
     rows = {}
     for name, runs in found.items():
         row: dict[tuple[str, str], str] = {("", "classifier"): _classifier(runs)}
-        row |= {("as trained", COLUMNS[key]): _spread([run.last for run in runs], key) for key in ("top1", "few")}
+        row["as trained", "top-1"] = _spread(run.last for run in runs)
+        row["as trained", "few"] = _mean([run.last for run in runs], "few")
         for kind, title in kinds.items():
             after = [run.record["posthoc"][kind] for run in runs]
             row[title, "top-1, change"] = _changed(changes[kind][name], twice[name] and kind == "adjust")
-            row[title, "few"] = _spread(after, "few")
+            row[title, "few"] = _mean(after, "few")
         rows[name] = row
     together = f"the 95 % intervals cover the {len(rows)} changes of a column together"
     family = f"Behind ± is what a change has to exceed; {together}"
