@@ -8,25 +8,40 @@ from __future__ import annotations
 
 from lt_core.report import analysis, methods, recipe
 from lt_core.report.reproducibility import write_reproducibility
-from lt_core.report.statistics import Difference, mean_sd, paired_difference
-from lt_core.report.study import METHODS, MissingRuns, Run, Study, load_study, seeds
-from lt_core.report.write import FIGURES, TABLES, write_report
+from lt_core.report.statistics import (
+    Analysis,
+    Comparison,
+    Difference,
+    analyse,
+    mean_sd,
+    paired_difference,
+    second_stages,
+)
+from lt_core.report.study import METHODS, MissingRuns, Run, Study, load_study, same_seeds, seeds, setting
+from lt_core.report.write import FIGURES, TABLES, show, write_report
 
 __all__ = [
     "FIGURES",
     "METHODS",
     "TABLES",
+    "Analysis",
+    "Comparison",
     "Difference",
     "MissingRuns",
     "Run",
     "Study",
+    "analyse",
     "analysis",
     "load_study",
     "mean_sd",
     "methods",
     "paired_difference",
     "recipe",
+    "same_seeds",
+    "second_stages",
     "seeds",
+    "setting",
+    "show",
     "write_report",
     "write_reproducibility",
 ]

@@ -1,27 +1,32 @@
 """Tables and figures of chapter 11: the methods, their differences, the post-hoc adjustments, the published values.
 
 Accuracies are in percent and, unless a column says otherwise, of the last epoch; "38.3 ± 0.4" is mean and sample
-standard deviation over the training seeds.
+standard deviation over the training seeds. Every table and figure names its methods (by default `METHODS`), so that a
+record of another one changes nothing in it, and has all its rows at the same seeds. What was run stands in the table's
+``attrs["note"]``, which `lt_core.report.show` prints below it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lt_core import plots, records
 from lt_core.report.crossed import rotation
-from lt_core.report.published import FACTORS, PUBLISHED, TARGETS, Target
-from lt_core.report.statistics import Difference, mean_sd, paired_difference
-from lt_core.report.study import METHODS, MissingRuns, Run, Study, seeds
+from lt_core.report.published import FACTORS, PUBLISHED, TARGETS, Target, source_notes
+from lt_core.report.statistics import Analysis, Comparison, analyse, mean_sd, second_stages
+from lt_core.report.study import METHODS, MissingRuns, Run, Study, same_seeds, seeds, setting
+from lt_core.training.configs import load_contrasts
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-# The rows of the tables. Other names, such as those of the ablations, belong to chapter 12.
+# What the study has beside the six methods. Other names, such as those of the ablations, belong to chapter 12.
 FURTHER = (
     "cross-entropy-DRW",
+    "cross-entropy-DRW (cosine)",
     "LDAM",
     "balanced softmax (cosine)",
     "ALA-DRW",
@@ -31,159 +36,232 @@ FURTHER = (
     "class-balanced",
     "logit-adjusted",
 )
+TUNED = ("cross-entropy", "GALA", "logit-adjusted", "LDAM-DRW", "ALA", "focal", "class-balanced")
+# The grid file whose contrasts a study answers; ``book/experiments`` has it.
+GRIDS = {"short": "cpu_main", "plain": "full_cpu", "strong": "main"}
 ADJUSTING = ("balanced_softmax", "la", "gala")  # losses that hold a prior already
 COLUMNS = {"top1": "top-1", "many": "many", "medium": "medium", "few": "few"}
 SEES = "sees the test set"
 TUNING = "cifar100_lt_tuning"
 NOT_RECORDED = "not recorded"
+ONE_SEED = "One seed a row: no interval and no verdict"
 
 
-def _methods(study: Study, imbalance_factor: float) -> dict[str, list[Run]]:
-    """The runs of `METHODS` and `FURTHER` at an imbalance factor; `MissingRuns` where there is none."""
+def _methods(study: Study, methods: Sequence[str], imbalance_factor: float) -> tuple[dict[str, list[Run]], str]:
+    """The runs of the methods that are recorded, at the seeds that all of them have, and what is left out for it."""
     found = study.by_method(imbalance_factor=imbalance_factor)
-    named = {name: found[name] for name in (*METHODS, *FURTHER) if name in found}
+    named = {name: found[name] for name in methods if name in found}
     if not named:
-        raise MissingRuns(f"no {study.recipe} run of a method of the main table (imbalance_factor {imbalance_factor})")
-    return named
+        raise MissingRuns(f"no {study.recipe} run of {', '.join(methods)} (imbalance_factor {imbalance_factor})")
+    return same_seeds(named)
+
+
+def _note(found: Mapping[str, Sequence[Run]], *parts: str) -> str:
+    """The line under a table: what was run, and what there is to say about it."""
+    told = setting(run for runs in found.values() for run in runs)
+    return ". ".join(part for part in (told, *parts) if part) + "."
 
 
 def _spread(results: Iterable[Mapping[str, Any]], key: str = "top1") -> str:
     return _unbroken(mean_sd([result[key] for result in results]))
 
 
+def _mean(results: Sequence[Mapping[str, Any]], key: str) -> str:
+    """The mean alone, where a column has no room for the spread."""
+    values = [result[key] for result in results]
+    return "–" if None in values else f"{sum(values) / len(values):.1f}"
+
+
 def _unbroken(text: str) -> str:
     """No line break inside "38.3 ± 0.4" and inside the brackets of an interval."""
-    return text.replace(" ± ", "\u00a0±\u00a0").replace(", ", ",\u00a0")
+    return text.replace(" ± ", "\u00a0±\u00a0").replace(", ", ",\u00a0").replace(" [", "\u00a0[")
 
 
-def main(study: Study, imbalance_factor: float = 100) -> pd.DataFrame:
-    """Every method: top-1, many, medium and few of the last epoch, the number of seeds, and best on test beside it.
+def _classifier(runs: Sequence[Run]) -> str:
+    return str(runs[0].config.classifier)
 
-    One of the six methods of `METHODS` that is not recorded has a row that says so.
-    """
+
+def _table(rows: Mapping[Any, Mapping[Any, Any]], note: str, *names: str) -> pd.DataFrame:
+    """A table of rows by name (a tuple of several names for several levels), with its note."""
     import pandas as pd
 
-    found = _methods(study, imbalance_factor)
+    index = pd.MultiIndex.from_tuples(rows, names=names) if len(names) > 1 else pd.Index(list(rows), name=names[0])
+    table = pd.DataFrame(list(rows.values()), index=index)
+    if isinstance(table.columns[0], tuple):  # two rows of titles
+        table.columns = pd.MultiIndex.from_tuples(table.columns)
+    table.attrs["note"] = note
+    return table
+
+
+def main(study: Study, methods: Sequence[str] = METHODS, imbalance_factor: float = 100) -> pd.DataFrame:
+    """Every method: top-1, many, medium and few of the last epoch, and best on test beside it.
+
+    A method that is not recorded has a row that says so.
+    """
+    found, left_out = _methods(study, methods, imbalance_factor)
     rows: dict[str, dict[str, Any]] = {}
-    for name in (*METHODS, *(name for name in FURTHER if name in found)):
+    for name in methods:
         runs = found.get(name, [])
-        row: dict[str, Any] = {title: _spread((run.last for run in runs), key) for key, title in COLUMNS.items()}
-        row |= {"seeds": len(runs), "best on test": _spread(run.best for run in runs)}
+        row: dict[str, Any] = {"classifier": _classifier(runs) if runs else "–"}
+        row |= {title: _spread((run.last for run in runs), key) for key, title in COLUMNS.items()}
+        row |= {"best on test": _spread(run.best for run in runs)}
         rows[name] = row if runs else row | {"top-1": NOT_RECORDED}
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("method")
+    return _table(rows, _note(found, left_out), "method")
 
 
-def imbalance(study: Study) -> pd.DataFrame:
+def further(study: Study, imbalance_factor: float = 100) -> pd.DataFrame:
+    """`main` for the methods that the study has beside the six."""
+    return main(study, FURTHER, imbalance_factor)
+
+
+def imbalance(study: Study, methods: Sequence[str] = METHODS) -> pd.DataFrame:
     """Top-1 of every method at every imbalance factor, last epoch and best on test.
 
-    Shot groups are left out: few-shot classes at one factor are other classes than at another, and none at 10.
+    Shot groups are left out: few-shot classes at one factor are other classes than at another, and none at 10. The
+    rows of one factor have the same seeds; the factors may differ in theirs.
     """
-    import pandas as pd
-
     found: dict[int, dict[str, list[Run]]] = {}
     for factor in sorted(FACTORS):
         try:
-            found[factor] = _methods(study, factor)
+            found[factor], _ = _methods(study, methods, factor)
         except MissingRuns:
             continue
     if len(found) < 2:
         there = ", ".join(map(str, found)) or "none"
         raise MissingRuns(f"no {study.recipe} run of a second imbalance factor; recorded: {there}")
-    names = [name for name in (*METHODS, *FURTHER) if any(name in methods for methods in found.values())]
     rows = {}
-    for name in names:
-        runs = {factor: methods.get(name, []) for factor, methods in found.items()}
+    for name in [name for name in methods if any(name in at_factor for at_factor in found.values())]:
+        runs = {factor: at_factor.get(name, []) for factor, at_factor in found.items()}
         rows[name] = {
+            ("classifier", ""): _classifier(next(there for there in runs.values() if there)),
             **{("last epoch", f"IF {f}"): _spread(run.last for run in there) for f, there in runs.items()},
             **{("best on test", f"IF {f}"): _spread(run.best for run in there) for f, there in runs.items()},
-            **{("seeds", f"IF {f}"): len(there) for f, there in runs.items()},
         }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("method")
+    everything = {str(factor): [run for runs in there.values() for run in runs] for factor, there in found.items()}
+    told = [f"IF {f}: {', '.join(map(str, seeds(runs)))}" for f, runs in everything.items()]
+    return _table(rows, _note(everything, "Seeds of every row: " + "; ".join(told)), "method")
 
 
-def _minus(ours: Sequence[Run], theirs: Sequence[Run], key: str) -> Difference | None:
-    """The paired difference of a result; None where the group is empty.
+def analysis_of(study: Study, methods: Sequence[str] = METHODS, imbalance_factor: float = 100) -> Analysis:
+    """The one analysis of top-1 of the last epoch, of the methods at the seeds that all of them have.
 
     Raises:
-        ValueError: they share no seed.
+        MissingRuns: a method is not recorded, or they share no seed.
     """
-    values = [{seed: run.last[key] for seed, run in seeds(runs).items()} for runs in (ours, theirs)]
-    if any(value is None for side in values for value in side.values()):
-        return None
-    return paired_difference(*values)
+    study.select(*methods, imbalance_factor=imbalance_factor)  # names the method that is missing
+    return _analysis(_methods(study, methods, imbalance_factor)[0])
 
 
-def _verdict(difference: Difference | None) -> str:
-    if difference is None:
-        return "–"
-    if difference.pairs < 2:
-        return "unknown: one pair"
-    return "clear" if difference.clear else "within noise"
+def _analysis(found: Mapping[str, Sequence[Run]]) -> Analysis:
+    return analyse({name: {run.config.seed: run.last["top1"] for run in runs} for name, runs in found.items()})
+
+
+def _family(analysis: Analysis, quantile: str) -> str:
+    """How wide the intervals of a table are, and why: part of the line under it."""
+    if analysis.sd is None:
+        return ONE_SEED
+    return f"Residual SD {analysis.sd:.2f} with {analysis.degrees} degrees of freedom; 95 % intervals {quantile}"
+
+
+def _compared(comparison: Comparison) -> dict[str, str]:
+    """The columns of a difference: itself with its interval, what it has to exceed, the verdict."""
+    bound = "–" if comparison.own_half is None else f"{comparison.own_half:.1f}"
+    return {"difference": _unbroken(str(comparison)), "has to exceed": bound, "verdict": comparison.verdict}
+
+
+def contrasts(study: Study, grid: str | None = None, imbalance_factor: float = 100) -> pd.DataFrame:
+    """The questions that the study's grid file asks: first minus second in top-1, by Bonferroni's intervals.
+
+    Args:
+        study: whose methods are compared.
+        grid: file in ``book/experiments`` without its ending; default: that of the recipe (`GRIDS`).
+        imbalance_factor: of the runs.
+
+    Raises:
+        MissingRuns: the file asks nothing of this recipe, or a method is not recorded.
+    """
+    name = grid or GRIDS.get(study.recipe, "")
+    path = records.find_results(Path(__file__).parent).parent / "experiments" / f"{name}.yaml"
+    pairs = load_contrasts(path, study.recipe) if name else []
+    if not pairs:
+        raise MissingRuns(f"no contrast of recipe {study.recipe} in {path.name}")
+    methods = list(dict.fromkeys(method for pair in pairs for method in pair))
+    ordered = sorted(methods, key=lambda method: METHODS.index(method) if method in METHODS else len(METHODS))
+    study.select(*ordered, imbalance_factor=imbalance_factor)  # names the method that is missing
+    found, left_out = _methods(study, ordered, imbalance_factor)
+    analysis = _analysis(found)
+    rows = {}
+    for (method, minus), comparison in zip(pairs, analysis.contrasts(pairs), strict=True):
+        kinds = [_classifier(found[method]), _classifier(found[minus])]
+        both = kinds[0] if kinds[0] == kinds[1] else " − ".join(kinds)
+        rows[f"{method} − {minus}"] = {"classifier": both, **_compared(comparison)}
+    family = f"cover {len(pairs)} contrasts together (Bonferroni)"
+    return _table(rows, _note(found, left_out, _family(analysis, family)), "first − second")
 
 
 def differences(
-    study: Study, imbalance_factor: float = 100, against: Sequence[str] = ("cross-entropy", "balanced softmax")
+    study: Study, against: str = "cross-entropy", methods: Sequence[str] = METHODS, imbalance_factor: float = 100
 ) -> pd.DataFrame:
-    """Each method minus a baseline, paired by seed, with 95 % intervals; a block for each baseline in ``against``.
+    """Every method minus one control, in top-1, by Dunnett's intervals.
 
-    "clear" means that the interval of top-1 leaves out zero. Twenty comparisons of equal methods would show one "clear"
-    on average: the intervals are not widened for their number.
+    Raises:
+        MissingRuns: the control is not recorded, or no other method is.
     """
-    import pandas as pd
+    study.select(against, imbalance_factor=imbalance_factor)  # names the control if it is missing
+    found, left_out = _methods(study, [against, *(name for name in methods if name != against)], imbalance_factor)
+    if len(found) < 2:
+        raise MissingRuns(f"no {study.recipe} run of a method beside {against} (imbalance_factor {imbalance_factor})")
+    analysis = _analysis(found)
+    rows = {
+        name: {"classifier": _classifier(found[name]), **_compared(comparison)}
+        for name, comparison in analysis.against(against).items()
+    }
+    family = f"cover the {len(rows)} comparisons with {against} ({_classifier(found[against])}) together (Dunnett)"
+    return _table(rows, _note(found, left_out, _family(analysis, family)), f"minus {against}")
 
-    found = _methods(study, imbalance_factor)
-    study.select(*against, imbalance_factor=imbalance_factor)  # names the baseline that is missing
+
+def posthoc(study: Study, methods: Sequence[str] = METHODS, imbalance_factor: float = 100) -> pd.DataFrame:
+    """Each method as trained, and what adjusting and re-balancing at τ = 1 change in top-1, compared seed by seed.
+
+    Losses that hold a prior already come last: adjusting takes it off twice, which is a failure.
+    """
+    found, left_out = _methods(study, methods, imbalance_factor)
+    twice = {name: runs[0].config.loss in ADJUSTING for name, runs in found.items()}
+    found = {name: found[name] for name in sorted(found, key=twice.__getitem__)}
+    kinds = {"adjust": "adjusted, τ = 1", "rebalance": f"re-balanced: {SEES}"}
+    changes = {kind: _changes(found, kind) for kind in kinds}
     rows = {}
-    for baseline in against:
-        theirs = found[baseline]
-        for name, ours in found.items():
-            if name == baseline or not set(seeds(ours)) & set(seeds(theirs)):
-                continue
-            found_differences = {key: _minus(ours, theirs, key) for key in COLUMNS}
-            texts = {key: _unbroken(str(difference or "–")) for key, difference in found_differences.items()}
-            row: dict[str, Any] = {"top-1": texts.pop("top1"), "top-1 is": _verdict(found_differences["top1"])}
-            row |= {COLUMNS[key]: text for key, text in texts.items()}
-            row["pairs"] = len(set(seeds(ours)) & set(seeds(theirs)))
-            rows[f"minus {baseline}", name] = row
-    table = pd.DataFrame(list(rows.values()), index=pd.MultiIndex.from_tuples(rows, names=["baseline", "method"]))
-    return table
-
-
-def _adjusted(found: Mapping[str, Sequence[Run]], adjust: str, shown: Sequence[str]) -> pd.DataFrame:
-    """As trained, adjusted and re-balanced at τ = 1, a row a method; ``shown`` are keys of `COLUMNS`."""
-    import pandas as pd
-
-    rebalanced = f"re-balanced, τ = 1: {SEES}"
-    rows: dict[str, dict[tuple[str, str], Any]] = {}
     for name, runs in found.items():
-        after = [run.record["posthoc"] for run in runs]
-        rows[name] = {
-            **{("as trained", COLUMNS[key]): _spread([run.last for run in runs], key) for key in shown},
-            **{(adjust, COLUMNS[key]): _spread([a["adjust"] for a in after], key) for key in shown},
-            **{(rebalanced, COLUMNS[key]): _spread([a["rebalance"] for a in after], key) for key in ("top1", "few")},
-            ("seeds", ""): len(runs),
-        }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("method")
+        row: dict[tuple[str, str], str] = {("", "classifier"): _classifier(runs)}
+        row["as trained", "top-1"] = _spread(run.last for run in runs)
+        row["as trained", "few"] = _mean([run.last for run in runs], "few")
+        for kind, title in kinds.items():
+            after = [run.record["posthoc"][kind] for run in runs]
+            row[title, "top-1, change"] = _changed(changes[kind][name], twice[name] and kind == "adjust")
+            row[title, "few"] = _mean(after, "few")
+        rows[name] = row
+    together = f"the 95 % intervals cover the {len(rows)} changes of a column together"
+    family = f"Behind ± is what a change has to exceed; {together}"
+    if changes["adjust"][name].half is None:
+        family = ONE_SEED
+    marks = "*: clear. †: the loss held a prior already, which is taken off twice"
+    return _table(rows, _note(found, left_out, family, marks), "method")
 
 
-def _split(study: Study, imbalance_factor: float, adjusting: bool) -> dict[str, list[Run]]:
-    found = _methods(study, imbalance_factor)
-    kept = {name: runs for name, runs in found.items() if (runs[0].config.loss in ADJUSTING) == adjusting}
-    if not kept:
-        kind = "adjusts already" if adjusting else "does not adjust"
-        raise MissingRuns(f"no {study.recipe} run of a loss that {kind} (imbalance_factor {imbalance_factor})")
-    return kept
+def _changes(found: Mapping[str, Sequence[Run]], kind: str) -> dict[str, Comparison]:
+    """Top-1 after ``posthoc[kind]`` minus as trained, by method."""
+    stages = {}
+    for name, runs in found.items():
+        after = {run.config.seed: run.record["posthoc"][kind]["top1"] for run in runs}
+        stages[name] = after, {run.config.seed: run.last["top1"] for run in runs}
+    return second_stages(stages)
 
 
-def posthoc(study: Study, imbalance_factor: float = 100) -> pd.DataFrame:
-    """Each loss without a prior of its own: as trained, adjusted at τ = 1, and re-balanced at τ = 1."""
-    return _adjusted(_split(study, imbalance_factor, adjusting=False), "adjusted, τ = 1", ("top1", "few"))
-
-
-def twice(study: Study, imbalance_factor: float = 100) -> pd.DataFrame:
-    """What an adjustment does to the losses that hold a prior already: a failure, shown once and labelled."""
-    found = _split(study, imbalance_factor, adjusting=True)
-    return _adjusted(found, "adjusted a second time: a failure", ("top1", "many", "few"))
+def _changed(change: Comparison, twice: bool) -> str:
+    text = f"{change.difference:+.1f}"
+    if change.own_half is not None:
+        text += f" ± {change.own_half:.1f}" + "*" * change.clear
+    return _unbroken(text + "†" * twice)
 
 
 def taus(study: Study, imbalance_factor: float = 100, method: str = "cross-entropy") -> Figure:
@@ -205,12 +283,12 @@ def taus(study: Study, imbalance_factor: float = 100, method: str = "cross-entro
     return fig
 
 
-def groups(study: Study, imbalance_factor: float = 100) -> Figure:
+def groups(study: Study, methods: Sequence[str] = METHODS, imbalance_factor: float = 100) -> Figure:
     """Top-1, many, medium and few of each method: a small dot a seed, a large marker for their mean."""
     import matplotlib.pyplot as plt
     import numpy as np
 
-    found = _methods(study, imbalance_factor)
+    found, _ = _methods(study, methods, imbalance_factor)
     shown = [key for key in COLUMNS if next(iter(found.values()))[0].last[key] is not None]
     height = 1.2 + 0.33 * len(found)
     fig, axes = plt.subplots(1, len(shown), figsize=(7.4, height), sharey=True, squeeze=False)
@@ -225,14 +303,12 @@ def groups(study: Study, imbalance_factor: float = 100) -> Figure:
     return fig
 
 
-def curves(study: Study, imbalance_factor: float = 100) -> Figure:
-    """Test top-1 by epoch, mean over the seeds of each of the six methods; only epochs that all seeds' records keep."""
+def curves(study: Study, methods: Sequence[str] = METHODS, imbalance_factor: float = 100) -> Figure:
+    """Test top-1 by epoch, mean over the seeds of each method; only epochs that all seeds' records keep."""
     import matplotlib.pyplot as plt
     import numpy as np
 
-    found = {name: runs for name, runs in _methods(study, imbalance_factor).items() if name in METHODS}
-    if not found:
-        raise MissingRuns(f"no {study.recipe} run of the six methods (imbalance_factor {imbalance_factor})")
+    found, _ = _methods(study, methods, imbalance_factor)
     fig, ax = plt.subplots(figsize=(6.8, 3.6))
     for name, runs in found.items():
         rows = [{row["epoch"]: row["top1"] for row in run.tested} for run in runs]
@@ -240,8 +316,8 @@ def curves(study: Study, imbalance_factor: float = 100) -> Figure:
         top1 = [np.mean([row[epoch] for row in rows]) for epoch in epochs]
         marks = max(1, len(epochs) // 8)
         ax.plot(
-            epochs, top1, marker=plots.METHOD_MARKERS[name], markevery=marks, ms=5, lw=1.4,
-            color=plots.METHOD_COLOURS[name], label=name,
+            epochs, top1, marker=plots.METHOD_MARKERS.get(name, "o"), markevery=marks, ms=5, lw=1.4,
+            color=plots.METHOD_COLOURS.get(name, "black"), label=name,
         )  # fmt: skip
     ax.set(xlabel="epoch", ylabel="test top-1 (%)")
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
@@ -249,31 +325,32 @@ def curves(study: Study, imbalance_factor: float = 100) -> Figure:
 
 
 def published_values(study: Study) -> pd.DataFrame:
-    """What was published for CIFAR100-LT, in two blocks by augmentation: `lt_core.report.published.PUBLISHED`.
+    """What was published for CIFAR100-LT, plain augmentation first: `lt_core.report.published.PUBLISHED`.
 
-    The same for every study, whose results are never in it.
+    The same for every study, whose results are never in it. Network, chosen epoch, seeds and optimiser stand in the
+    note, by the number of the source.
     """
-    import pandas as pd
-
     del study
+    ordered = sorted(PUBLISHED, key=lambda row: row.block != PUBLISHED[0].block)
+    numbers, note = source_notes(ordered)
     rows = {}
-    for row in sorted(PUBLISHED, key=lambda row: row.block != PUBLISHED[0].block):
+    for row in ordered:
         values: dict[str, Any] = {f"IF {f}": row.top1.get(f, "–") for f in FACTORS}
-        values |= {"epochs": row.epochs, "augmentation": row.augmentation, "epoch chosen": row.epoch_chosen}
-        values |= {"network": row.network, "seeds": row.seeds, "source": row.source}
+        values |= {"epochs": row.epochs, "augmentation": row.augmentation, "source": numbers[row.source]}
         rows[row.block, row.method] = values
-    return pd.DataFrame(list(rows.values()), index=pd.MultiIndex.from_tuples(rows, names=["block", "method"]))
+    table = _table(rows, note, "block", "method")
+    return table.droplevel("block")  # two blocks have a method of the same name
 
 
 def _reproduced(study: Study, target: Target) -> dict[str, Any]:
-    """One row of `reproduction`."""
+    """One row of `reproduction`; it is set beside what was published, never beside another row."""
     published = f"{target.low:.1f}" if target.low == target.high else f"{target.low:.1f}–{target.high:.1f}"
     row: dict[str, Any] = {"IF": target.imbalance_factor, "published": published}
     try:
         runs = study.select(target.method, imbalance_factor=target.imbalance_factor)
     except MissingRuns:
         empty = dict.fromkeys(("minus published", "within", "last", "last minus published"), "–")
-        return {**row, "best on test": NOT_RECORDED, **empty, "seeds": 0, SEES: "–"}
+        return {"classifier": "–", **row, "best on test": NOT_RECORDED, **empty, "seeds": 0, SEES: "–"}
     after = [run.record["posthoc"] for run in runs]
     best = [a["rebalance_best_on_test"] for a in after] if target.rebalanced else [run.best for run in runs]
     last = [a["rebalance"] for a in after] if target.rebalanced else [run.last for run in runs]
@@ -286,6 +363,7 @@ def _reproduced(study: Study, target: Target) -> dict[str, Any]:
     # A gap of exactly the tolerance must not depend on the last bit.
     within = "yes" if round(abs(gap(best)), 6) <= target.tolerance else "no"
     return {
+        "classifier": _classifier(runs),
         **row,
         "best on test": _spread(best),
         "minus published": f"{gap(best):+.1f}",
@@ -303,14 +381,13 @@ def reproduction(study: Study) -> pd.DataFrame:
     Only for the recipes of the published values: the CPU schedule raises `MissingRuns`, since its network and its
     length are others.
     """
-    import pandas as pd
-
     targets = [target for target in TARGETS if target.recipe == study.recipe]
     rows = {(target.method, target.imbalance_factor): _reproduced(study, target) for target in targets}
     if not any(row["seeds"] for row in rows.values()):
         raise MissingRuns(f"no {study.recipe} run of a published recipe: nothing to compare with published values")
-    index = pd.Index([name for name, _ in rows], name="method")
-    return pd.DataFrame(list(rows.values()), index=index)
+    names = list(dict.fromkeys(target.method for target in targets))
+    found = {n: runs for n, runs in study.by_method(imbalance_factor=None).items() if n in names}
+    return _table(rows, _note(found), "method", "factor").droplevel("factor")
 
 
 def spread(
@@ -321,20 +398,21 @@ def spread(
     A source with fewer than two runs of a method has a row that says so; the run of seed 0 on the canonical subset
     belongs to all three.
     """
-    import pandas as pd
-
     sources: dict[str, dict[str, Any]] = {
         "training seed": {},
         "subset": {"subset_seed": None, "seed": 0},
         "class order": {"class_order": "any", "seed": 0},
     }
     rows: dict[tuple[str, str], dict[str, Any]] = {}
+    shown: dict[str, list[Run]] = {}
     for name in methods:
         for source, conditions in sources.items():
             runs = study.select(name, imbalance_factor=imbalance_factor, **conditions)
             # The crossed study's rotations are no random orders: neighbours stay neighbours.
             runs = [run for run in runs if not rotation(run.config.class_order)]
-            row: dict[str, Any] = {"runs": len(runs), "top-1": NOT_RECORDED, "range of top-1": "–", "many − few": "–"}
+            shown.setdefault(name, []).extend(runs)
+            row: dict[str, Any] = {"classifier": _classifier(runs), "runs": len(runs)}
+            row |= {"top-1": NOT_RECORDED, "range of top-1": "–", "many − few": "–"}
             if len(runs) > 1:
                 top1 = [run.last["top1"] for run in runs]
                 row |= {"top-1": _unbroken(mean_sd(top1)), "range of top-1": f"{max(top1) - min(top1):.1f}"}
@@ -343,16 +421,18 @@ def spread(
             rows[name, source] = row
     if not any(row["runs"] > 1 for (_, source), row in rows.items() if source != "training seed"):
         raise MissingRuns(f"no {study.recipe} run of {', '.join(methods)} with another subset or class order")
-    return pd.DataFrame(list(rows.values()), index=pd.MultiIndex.from_tuples(rows, names=["method", "what varies"]))
+    return _table(rows, _note(shown), "method", "what varies")
 
 
-def _candidates(study: Study, imbalance_factor: float) -> dict[str, list[Run]]:
+def _candidates(study: Study, methods: Sequence[str], imbalance_factor: float) -> dict[str, list[Run]]:
     """The runs on the tuning subset, by method whatever its options; the default configuration comes first."""
     found: dict[str, list[Run]] = {}
     for run in study.select(dataset=TUNING, imbalance_factor=imbalance_factor):
         name = records.label({"config": {**run.record["config"], "loss_options": {}}})
         found.setdefault(name, []).append(run)
-    return {name: sorted(runs, key=lambda run: bool(run.config.loss_options)) for name, runs in found.items()}
+    return {
+        name: sorted(found[name], key=lambda run: bool(run.config.loss_options)) for name in methods if name in found
+    }
 
 
 def _options(run: Run) -> str:
@@ -364,14 +444,13 @@ def _best(runs: Sequence[Run]) -> Run:
     return max(runs, key=lambda run: run.last["top1"])
 
 
-def tuning(study: Study, imbalance_factor: float = 100) -> pd.DataFrame:
+def tuning(study: Study, methods: Sequence[str] = TUNED, imbalance_factor: float = 100) -> pd.DataFrame:
     """Default and tuned options of each method, chosen on the tuning subset, then retrained on the canonical one.
 
     The tuning subset is "oracle validation": its 5,000 scoring images are balanced and lie outside every long-tailed
     subset, which no practitioner would have. The strength τ of the post-hoc methods is chosen on it too, for plain
     cross-entropy. Columns of the canonical subset hold top-1 of the last epoch.
     """
-    import pandas as pd
 
     def canonical(run: Run) -> str:
         try:
@@ -381,10 +460,11 @@ def tuning(study: Study, imbalance_factor: float = 100) -> pd.DataFrame:
         return _spread(other.last for other in runs)
 
     rows = {}
-    candidates = _candidates(study, imbalance_factor)
+    candidates = _candidates(study, methods, imbalance_factor)
     for name, runs in candidates.items():
         best = _best(runs)
         rows[name] = {
+            "classifier": _classifier(runs),
             "tried": len(runs),
             "default": f"{runs[0].last['top1']:.1f}",
             "best of them": f"{best.last['top1']:.1f}",
@@ -395,7 +475,7 @@ def tuning(study: Study, imbalance_factor: float = 100) -> pd.DataFrame:
     for kind, name in (("adjust", "adjusted"), ("rebalance", f"re-balanced ({SEES})")):
         if "cross-entropy" in candidates:
             rows[f"cross-entropy, {name}"] = _tuned_strength(study, candidates["cross-entropy"][0], kind)
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("method")
+    return _table(rows, _note(candidates), "method")
 
 
 def _tuned_strength(study: Study, run: Run, kind: str) -> dict[str, Any]:
@@ -409,6 +489,7 @@ def _tuned_strength(study: Study, run: Run, kind: str) -> dict[str, Any]:
     except MissingRuns:
         canonical = [NOT_RECORDED] * 2
     return {
+        "classifier": _classifier([run]),
         "tried": len(sweep["tau"]),
         "default": f"{sweep[kind][usual]:.1f}",
         "best of them": f"{sweep[kind][place]:.1f}",
@@ -427,19 +508,11 @@ def frozen(study: Study, imbalance_factor: float = 100) -> list[dict[str, Any]]:
         MissingRuns: nothing is recorded on the tuning subset.
     """
     keys = ("recipe", "loss", "loss_options", "drw", "classifier", "imbalance_factor")
-    best = [_best(runs).config.to_dict() for runs in _candidates(study, imbalance_factor).values()]
+    best = [_best(runs).config.to_dict() for runs in _candidates(study, TUNED, imbalance_factor).values()]
     return [{"dataset": "cifar100_lt", **{key: config[key] for key in keys}} for config in best]
 
 
-TABLES = (
-    main,
-    imbalance,
-    differences,
-    posthoc,
-    twice,
-    published_values,
-    reproduction,
-    spread,
-    tuning,
-)
+TABLES = (main, contrasts, imbalance, posthoc, published_values, reproduction, spread, tuning)
+# Written by ``report`` too; on no page, since other questions are asked there.
+MORE_TABLES = (further, differences)
 FIGURES = (groups, taus, curves)

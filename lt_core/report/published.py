@@ -2,12 +2,12 @@
 
 The values are those that the named README, issue or picture of a table shows, digit for digit (where it shows errors,
 100 minus the error; of a user's three runs, the mean). What the source does not say is "not stated"; what only the
-released code shows is marked "(code)". The papers themselves were not read for them.
+released code or its configurations show is marked "(code)". The papers themselves were not read for them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 PLAIN, STRONG = "plain augmentation", "AutoAugment"
@@ -37,107 +37,135 @@ class Published:
     source: str
 
 
-CROP, MIXUP, AUTO = "crop, flip", "crop, flip, mixup", "AutoAugment, Cutout"
-UNKNOWN, BEST = "not stated", "best on test (code)"
+CODE = " (code)"
+CROP, MIXUP, AUTO = "crop, flip" + CODE, "crop, flip, mixup" + CODE, "AutoAugment, Cutout" + CODE
+R32, UNKNOWN, BEST = "ResNet-32", "not stated", "best on test" + CODE
 SURE = "YutingLi0606/SURE, img/long-tail.jpeg"
 OPENLT = "liming-ai/OpenLT, README"
 MENON = "google-research/google-research, logit_adjustment"
 BALMS = "jiawei-ren/BalancedMetaSoftmax-Classification"
 GALA = "lt-project-repository/lt-peoject, README"
+PROCO = "LeapLabTHU/ProCo, README"
+TRICKS = "zhangyongshun/BagofTricks-LT, trick_gallery.md"
+# What else a source's code has. For comparison, recipe `plain` (LDAM-DRW's): momentum without Nesterov, weight decay
+# 2e-4, warm-up of 5 epochs from 1/5 of the rate.
+REMARKS = {
+    OPENLT: "Nesterov, weight decay 5e-4, warm-up of 5 epochs from 1/5 of the rate (code)",
+    TRICKS: "Nesterov, weight decay 2e-4, warm-up of 5 epochs from 1/3 of the rate (code)",
+    MENON: "Nesterov (code)",
+    BALMS: "700 epochs: 13,000 steps of 512 images, and 2,000 more for a second stage",
+}
 
 PUBLISHED = (
     Published(
         PLAIN, "cross-entropy", {100: "38.30", 50: "43.90", 10: "55.70"},
-        "ResNet-32", UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, SURE,
+        R32, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, SURE,
     ),
     Published(
         PLAIN, "cross-entropy (a user of CMO)", {100: "38.50"},
-        "ResNet-32", "200", CROP, BEST, "3 (38.81, 38.46, 38.22)", "naver-ai/cmo, issue 4",
+        R32 + CODE, "200 (code)", CROP, BEST, "3 (38.81, 38.46, 38.22)", "naver-ai/cmo, issue 4",
     ),
     Published(
-        PLAIN, "cross-entropy (OpenLT)", {100: "40.3"}, "ResNet-32", "200", CROP, BEST, UNKNOWN, OPENLT
+        PLAIN, "cross-entropy (OpenLT)", {100: "40.3"}, R32 + CODE, "200 (code)", CROP, BEST, UNKNOWN, OPENLT
     ),
     Published(
-        PLAIN, "cross-entropy (Menon et al.)", {100: "39.87"}, "own (code)", "1419 (code)", "pad 2, crop, flip",
+        PLAIN, "cross-entropy (Menon et al.)", {100: "39.87"}, "own (code)", "1419 (code)", "pad 2, crop, flip (code)",
         "last (code)", UNKNOWN, MENON,
     ),
     Published(
         PLAIN, "cross-entropy, adjusted (Menon et al.)", {100: "44.07"}, "own (code)", "1419 (code)",
-        "pad 2, crop, flip", "last (code)", UNKNOWN, MENON,
+        "pad 2, crop, flip (code)", "last (code)", UNKNOWN, MENON,
     ),
     Published(
-        PLAIN, "logit-adjusted (Menon et al.)", {100: "44.06"}, "own (code)", "1419 (code)", "pad 2, crop, flip",
+        PLAIN, "logit-adjusted (Menon et al.)", {100: "44.06"}, "own (code)", "1419 (code)", "pad 2, crop, flip (code)",
         "last (code)", UNKNOWN, MENON,
     ),
     Published(
         PLAIN, "focal", {100: "38.4", 50: "44.3", 10: "55.8"},
-        "ResNet-32", UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, "KaihuaTang/Long-Tailed-Recognition.pytorch, png",
+        R32, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, "KaihuaTang/Long-Tailed-Recognition.pytorch, png",
     ),
     Published(
         PLAIN, "class-balanced focal", {100: "39.60", 50: "45.17", 10: "57.99"},
-        "ResNet-32", UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, SURE,
+        R32, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, SURE,
     ),
     Published(
         PLAIN, "LDAM-DRW", {100: "42.04", 50: "46.62", 10: "58.71"},
-        "ResNet-32", "200 (code)", CROP + " (code)", BEST, UNKNOWN, "YutingLi0606/SURE, img; code: kaidic/LDAM-DRW",
+        R32, "200 (code)", CROP, BEST, UNKNOWN, "YutingLi0606/SURE, img; code: kaidic/LDAM-DRW",
     ),
-    Published(PLAIN, "LDAM-DRW (OpenLT)", {100: "42.9"}, "ResNet-32", "200", CROP, BEST, UNKNOWN, OPENLT),
+    Published(PLAIN, "LDAM-DRW (OpenLT)", {100: "42.9"}, R32 + CODE, "200 (code)", CROP, BEST, UNKNOWN, OPENLT),
     Published(
-        PLAIN, "balanced softmax (OpenLT)", {100: "46.47"}, "ResNet-32", "200", CROP, BEST, UNKNOWN, OPENLT
+        PLAIN, "balanced softmax (OpenLT)", {100: "46.47"}, R32 + CODE, "200 (code)", CROP, BEST, UNKNOWN, OPENLT
     ),
     Published(
         PLAIN, "balanced softmax (BagofTricks)", {100: "42.99", 50: "46.55"},
-        "ResNet-32", "200", CROP, BEST, UNKNOWN, "zhangyongshun/BagofTricks-LT, trick_gallery.md",
+        R32, "200 (code)", CROP, BEST, UNKNOWN, TRICKS,
     ),
     Published(
         PLAIN, "MiSLAS, two stages", {100: "47.0", 50: "52.3", 10: "63.2"},
-        "ResNet-32", "200 + 10", MIXUP, BEST, UNKNOWN, "dvlab-research/MiSLAS, README",
+        R32, "200 + 10 (code)", MIXUP, BEST, UNKNOWN, "dvlab-research/MiSLAS, README",
     ),
     Published(
-        PLAIN, "GCL, two stages", {200: "44.88"}, "ResNet-32", "200 + 30 (code)", MIXUP + " (code)", BEST, UNKNOWN,
+        PLAIN, "GCL, two stages", {200: "44.88"}, R32 + CODE, "200 + 30 (code)", MIXUP, BEST, UNKNOWN,
         "48.5 − 3.62, GALA's abstract; Keke921/GCLLoss",
     ),
     Published(
-        STRONG, "cross-entropy", {200: "41.2"}, "ResNet-32", "13,000 steps of 512", AUTO, BEST, UNKNOWN, BALMS
+        STRONG, "cross-entropy", {200: "41.2"}, R32, "700 (code)", AUTO, BEST, UNKNOWN, BALMS
     ),
     Published(
-        STRONG, "balanced softmax", {200: "46.7"}, "ResNet-32", "13,000 steps of 512", AUTO, BEST, UNKNOWN, BALMS
+        STRONG, "balanced softmax", {200: "46.7"}, R32, "700 (code)", AUTO, BEST, UNKNOWN, BALMS
     ),
     Published(
-        STRONG, "balanced softmax, decoupled", {200: "47.2"}, "ResNet-32", "13,000 steps + classifier", AUTO,
+        STRONG, "balanced softmax, decoupled", {200: "47.2"}, R32, "700 + 108 (code)", AUTO,
         BEST, UNKNOWN, BALMS,
     ),
     Published(
-        STRONG, "BALMS", {200: "48.0"}, "ResNet-32", "13,000 steps + classifier", AUTO, BEST, UNKNOWN, BALMS
+        STRONG, "BALMS", {200: "48.0"}, R32, "700 + 108 (code)", AUTO, BEST, UNKNOWN, BALMS
     ),
     Published(
         STRONG, "GALA", {200: "48.0", 100: "52.1", 50: "56.0", 10: "63.8"},
-        "ResNet-32", "200", AUTO, BEST, UNKNOWN, GALA,
+        R32 + CODE, "200 (code)", AUTO, BEST, UNKNOWN, GALA,
     ),
     Published(
         STRONG, "GALA, re-balanced: sees the test set", {200: "48.5", 100: "52.3", 50: "56.5", 10: "64.2"},
-        "ResNet-32", "200", AUTO, "best on test, re-balanced (code)", UNKNOWN, GALA,
+        R32 + CODE, "200 (code)", AUTO, "best on test, re-balanced (code)", UNKNOWN, GALA,
     ),
     Published(
         STRONG, "ResLT", {100: "48.21", 50: "52.71", 10: "62.01"},
-        "ResNet-32", UNKNOWN, "AutoAugment", UNKNOWN, UNKNOWN, SURE,
+        R32, UNKNOWN, "AutoAugment", UNKNOWN, UNKNOWN, SURE,
     ),
     Published(
         STRONG, "ProCo", {100: "52.8", 50: "57.1", 10: "65.5"},
-        "ResNet-32", "200", AUTO, BEST, UNKNOWN, "LeapLabTHU/ProCo, README",
+        R32 + CODE, "200", AUTO, BEST, UNKNOWN, PROCO,
     ),
     Published(
-        STRONG, "ProCo, longer", {100: "54.2"}, "ResNet-32", "400", AUTO, BEST, UNKNOWN, "LeapLabTHU/ProCo, README"
+        STRONG, "ProCo, longer", {100: "54.2"}, R32 + CODE, "400", AUTO, BEST, UNKNOWN, PROCO
     ),
     Published(
         STRONG, "NCL, one of three networks", {100: "53.31"},
-        "ResNet-32", "400", "RandAugment", UNKNOWN, UNKNOWN, "Bazinga699/NCL, issue 2",
+        R32 + CODE, "400 (code)", "RandAugment", UNKNOWN, UNKNOWN, "Bazinga699/NCL, issue 2",
     ),
     Published(
         PLAIN, "NCL, one of three networks", {100: "47.93"},
-        "ResNet-32", "400", CROP, UNKNOWN, UNKNOWN, "Bazinga699/NCL, issue 2",
+        R32 + CODE, "400 (code)", "crop, flip", UNKNOWN, UNKNOWN, "Bazinga699/NCL, issue 2",
     ),
 )  # fmt: skip
+
+
+def source_notes(rows: Sequence[Published]) -> tuple[dict[str, int], str]:
+    """A number for each source in the rows' order, and the note that says what each has beside the table's columns."""
+    numbers: dict[str, int] = {}
+    lines = ["(code): only the released code or its configurations show it. Sources, on GitHub:"]
+    for row in rows:
+        if row.source in numbers:
+            continue
+        numbers[row.source] = len(numbers) + 1
+        same = [other for other in rows if other.source == row.source]
+        told = [" / ".join(dict.fromkeys(getattr(r, key) for r in same)) for key in ("network", "epoch_chosen")]
+        if any(r.seeds != UNKNOWN for r in same):
+            told.append("seeds " + row.seeds)
+        told += [REMARKS[row.source]] if row.source in REMARKS else []
+        lines.append(f"{numbers[row.source]}  {row.source}: {'; '.join(told)}")
+    return numbers, "\n".join(lines)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -91,7 +91,7 @@ class Run:
 
 
 class Study:
-    """All recorded runs of one recipe on CIFAR100-LT.
+    """Recorded runs of one recipe on CIFAR100-LT: all of a folder, or a part of them (`only`, ``|``).
 
     Args:
         folder: holds a folder a run, such as ``book/results/study/short``; its name is the recipe.
@@ -123,22 +123,55 @@ class Study:
     def __str__(self) -> str:
         return f"{SCHEDULES.get(self.recipe, self.recipe)}; {len(self.runs)} runs, digest {self.digest}"
 
+    def only(self, *methods: str, **conditions: Any) -> Study:
+        """The part of the study that `select` gives, as a study: what a page reads, and nothing else.
+
+        Its tables, figures and digest stay as they are when runs of another method, seed, length or class order are
+        recorded. Two parts are joined by ``|``.
+
+        Raises:
+            MissingRuns: no run is left, or a named method has none.
+
+        Example:
+            >>> study = load_study("short")  # doctest: +SKIP
+            >>> page = study.only("GALA", seeds=(0, 1, 2)) | study.only("ALA", class_order="any")  # doctest: +SKIP
+        """
+        return self._part(self.select(*methods, **conditions))
+
+    def __or__(self, other: Study) -> Study:
+        if self.folder != other.folder:
+            raise ValueError(f"the studies lie in {self.folder} and {other.folder}; parts of one study are needed")
+        return self._part([*self.runs, *(run for run in other.runs if run not in self.runs)])
+
+    def _part(self, runs: Iterable[Run]) -> Study:
+        part = Study.__new__(Study)
+        part.folder, part.recipe = self.folder, self.recipe
+        part.runs = sorted(runs, key=lambda run: run.folder)
+        return part
+
     @cached_property
     def digest(self) -> str:
-        """Eight hexadecimal digits that change with any record, and with any array beside one."""
+        """Eight hexadecimal digits that change with any record of the study, and with any array beside one."""
         total = hashlib.sha256()
-        for path in sorted(self.folder.glob("*/*.*")):
+        for path in sorted(path for run in self.runs for path in run.folder.glob("*.*")):
             if path.suffix in (".json", ".npz"):
                 total.update(f"{path.relative_to(self.folder)}\n".encode())
                 total.update(path.read_bytes())
         return total.hexdigest()[:8]
 
-    def select(self, *methods: str, changes: Mapping[str, Any] | None = None, **conditions: Any) -> list[Run]:
+    def select(
+        self,
+        *methods: str,
+        changes: Mapping[str, Any] | None = None,
+        seeds: Sequence[int] | None = None,
+        **conditions: Any,
+    ) -> list[Run]:
         """Runs by method and configuration, in the order of the methods and then of the seeds.
 
         Args:
             methods: names such as ``"GALA"``; none stands for all there are.
             changes: what differs from the recipe; default: nothing.
+            seeds: these training seeds only, each of which every named method must have; default: all there are.
             conditions: values of configuration keys; those of the canonical experiment are the default
                 (``dataset="cifar100_lt"``, ``imbalance_factor=100``, ``subset_seed=0``, ``class_order=None``), and
                 None frees a key of them, ``class_order="any"`` that one.
@@ -156,8 +189,12 @@ class Study:
             if run.changes == (changes or {})
             and all(getattr(run.config, key) == value for key, value in wanted.items())
             and (not methods or run.method in methods)
+            and (seeds is None or run.config.seed in seeds)
         ]
         missing = [name for name in methods if not any(run.method == name for run in found)]
+        for name in methods if seeds is not None and not missing else ():
+            there = {run.config.seed for run in found if run.method == name}
+            missing += [f"{name} at seed {seed}" for seed in seeds or () if seed not in there]
         if missing or not found:
             where = ", ".join(f"{key} {value}" for key, value in {**wanted, **(changes or {})}.items())
             raise MissingRuns(f"no {self.recipe} run of {', '.join(missing) or 'any method'} ({where})")
@@ -187,3 +224,44 @@ def load_study(recipe: str, results: str | Path | None = None) -> Study:
 def seeds(runs: Iterable[Run]) -> dict[int, Run]:
     """Runs by their training seed."""
     return {run.config.seed: run for run in runs}
+
+
+def setting(runs: Iterable[Run]) -> str:
+    """Schedule, precision and processor, imbalance factor and seeds of runs: the line under a table, from the records.
+
+    Raises:
+        ValueError: there is no run.
+    """
+    listed = list(runs)
+    if not listed:
+        raise ValueError("there is no run to describe")
+
+    def each(values: Iterable[object]) -> str:
+        return ", ".join(dict.fromkeys(str(value) for value in values))
+
+    environments = [run.record["environment"] for run in listed]
+    numbers = sorted({run.config.seed for run in listed})
+    return "; ".join(
+        (
+            each(SCHEDULES.get(str(run.config.recipe), run.config.recipe) for run in listed),
+            each(f"{e['precision']} on {e['device']}" for e in environments),
+            "imbalance factor " + each(f"{run.config.imbalance_factor:g}" for run in listed),
+            f"seed{'s' * (len(numbers) > 1)} " + each(numbers),
+        )
+    )
+
+
+def same_seeds(groups: Mapping[str, Sequence[Run]]) -> tuple[dict[str, list[Run]], str]:
+    """The runs at the seeds that all methods have, and a sentence on what is left out ("" where nothing is).
+
+    Raises:
+        MissingRuns: the methods share no seed; the message has each one's.
+    """
+    by_seed = {name: seeds(runs) for name, runs in groups.items()}
+    shared = sorted(set.intersection(*map(set, by_seed.values())))
+    if not shared:
+        told = "; ".join(f"{name}: {', '.join(map(str, sorted(there)))}" for name, there in by_seed.items())
+        raise MissingRuns(f"no seed that all rows have ({told})")
+    more = [f"{name}'s seed {seed}" for name, there in by_seed.items() for seed in sorted(there) if seed not in shared]
+    kept = {name: [there[seed] for seed in shared] for name, there in by_seed.items()}
+    return kept, f"left out, since not all rows have it: {', '.join(more)}" if more else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +18,11 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+WIDTH = 76  # characters of a line of text below a table
 MODULES = (recipe, methods, analysis)
 # By name; each takes a Study and gives a pandas DataFrame, or a matplotlib Figure.
 TABLES: dict[str, Callable[[Study], pd.DataFrame]] = {f.__name__: f for m in MODULES for f in m.TABLES}
+MORE_TABLES: dict[str, Callable[[Study], pd.DataFrame]] = {f.__name__: f for f in methods.MORE_TABLES}
 FIGURES: dict[str, Callable[[Study], Figure]] = {f.__name__: f for m in MODULES for f in m.FIGURES}
 
 
@@ -44,14 +47,14 @@ def write_report(results: str | Path, out: str | Path) -> list[str]:
     lines = []
     for study in studies:
         lines.append(str(study))
-        for name, make in {**TABLES, **FIGURES}.items():
+        for name, make in {**TABLES, **MORE_TABLES, **FIGURES}.items():
             stem = Path(out) / study.recipe / name
             try:
                 made: Any = make(study)
             except MissingRuns as error:
                 lines.append(f"  {name}: left out, {error}")
                 continue
-            ending = _write_table(made, stem) if name in TABLES else _write_figure(made, stem)
+            ending = _write_figure(made, stem) if name in FIGURES else _write_table(made, stem)
             lines.append(f"  {stem}.{ending}")
     return lines
 
@@ -79,11 +82,22 @@ def png(figure: Figure) -> bytes:
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """The table as Markdown; levels of the columns are joined, and bars escaped."""
+    """The table as Markdown, its note below; levels of the columns are joined, and bars escaped."""
     flat = table.reset_index() if any(table.index.names) or not _is_range(table) else table
     names = [" ".join(filter(None, key)) if isinstance(key, tuple) else str(key) for key in flat.columns]
     rows = [names, ["---"] * len(names), *([_cell(value) for value in row] for row in flat.itertuples(index=False))]
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    note = table.attrs.get("note")
+    return "\n".join([*lines, *(["", note] if note else [])]) + "\n"
+
+
+def show(table: pd.DataFrame) -> None:
+    """Show a table in a notebook, and below it what was run, in lines that a page shows whole."""
+    from IPython.display import display
+
+    display(table)
+    for line in table.attrs.get("note", "").splitlines():
+        print(textwrap.fill(line, WIDTH, subsequent_indent="    "))
 
 
 def _is_range(table: pd.DataFrame) -> bool:

@@ -18,6 +18,7 @@ from lt_core.training.recipes import RunConfig
 
 # Keys, and options of losses, whose value is itself a list: a grid varies them by a list of lists.
 LISTS = ("class_order", "weight")
+MOST_CONTRASTS = 8  # of a grid file and recipe: each more of them widens the intervals of all
 
 
 class _Loader(yaml.SafeLoader):
@@ -127,7 +128,7 @@ def load_grid(path: str | Path) -> list[RunConfig]:
     ``runs`` is a list of mappings of `RunConfig`'s keys, each on top of the optional ``defaults``. A list stands for
     one run for each of its values, and several lists for all their combinations. A list under an option of the loss
     does the same. What is itself a list (`LISTS`: a class order, the class weights of a loss) is one value, and a list
-    of lists varies it.
+    of lists varies it. The optional ``contrasts`` are for the report; see `load_contrasts`.
 
     Args:
         path: the YAML file.
@@ -140,9 +141,68 @@ def load_grid(path: str | Path) -> list[RunConfig]:
             directory. The message has the file and the number of the entry in ``runs``.
     """
     content = read_yaml(path)
+    configs = _runs(path, content)
+    _contrasts(path, content, configs)
+    return configs
+
+
+def load_contrasts(path: str | Path, recipe: str) -> list[tuple[str, str]]:
+    """The questions that a grid file asks of its runs, written down before they are trained: first minus second.
+
+    ``contrasts`` is a list of ``{method: NAME, minus: NAME}``, the names as tables print them, and ``recipe: NAME``
+    where the file's runs have several. Both methods are among the file's runs of that recipe.
+
+    Args:
+        path: the YAML file.
+        recipe: whose contrasts are wanted.
+
+    Returns:
+        Pairs of methods; none where the file asks nothing of the recipe.
+
+    Raises:
+        ValueError: as `load_grid`, and for an entry of another form, an unknown method, a method against itself, a
+            pair twice (also turned round) or more than `MOST_CONTRASTS` of a recipe.
+    """
+    content = read_yaml(path)
+    return _contrasts(path, content, _runs(path, content)).get(recipe, [])
+
+
+def _contrasts(
+    path: str | Path, content: Mapping[str, Any], configs: list[RunConfig]
+) -> dict[str, list[tuple[str, str]]]:
+    """The contrasts of a grid file by recipe."""
+    entries = content.get("contrasts") or []
+    if not isinstance(entries, list):
+        raise ValueError(f"{path}: contrasts is {entries!r}; a list of mappings is needed")
+    names: dict[str, set[str]] = {}
+    for config in configs:
+        names.setdefault(str(config.recipe), set()).add(records.label({"config": config.to_dict()}))
+    found: dict[str, list[tuple[str, str]]] = {}
+    for number, entry in enumerate(entries, 1):
+        where = f"{path}: contrast {number}"
+        if not isinstance(entry, dict) or not {"method", "minus"} <= set(entry) <= {"method", "minus", "recipe"}:
+            raise ValueError(f"{where} is {entry!r}; 'method', 'minus' and perhaps 'recipe' are needed")
+        recipe = entry.get("recipe") or (next(iter(names)) if len(names) == 1 else None)
+        if recipe not in names:
+            raise ValueError(f"{where}: recipe is {recipe!r}; the runs have {', '.join(names)}")
+        method, minus = entry["method"], entry["minus"]
+        for name in (method, minus):
+            if name not in names[recipe]:
+                raise ValueError(f"{where} names {name!r}; the runs of {recipe} are {', '.join(sorted(names[recipe]))}")
+        pairs = found.setdefault(recipe, [])
+        if method == minus or (method, minus) in pairs or (minus, method) in pairs:
+            raise ValueError(f"{where} sets {method!r} against {'itself' if method == minus else f'{minus!r} again'}")
+        pairs.append((method, minus))
+        if len(pairs) > MOST_CONTRASTS:
+            raise ValueError(f"{where} is one more than the {MOST_CONTRASTS} that a recipe may have")
+    return found
+
+
+def _runs(path: str | Path, content: Mapping[str, Any]) -> list[RunConfig]:
+    """The runs of a grid file; see `load_grid`."""
     for key in content:
-        if key not in ("defaults", "runs"):
-            raise ValueError(f"{path}: the key is {key!r}; allowed are 'defaults' and 'runs'")
+        if key not in ("defaults", "runs", "contrasts"):
+            raise ValueError(f"{path}: the key is {key!r}; allowed are 'defaults', 'runs' and 'contrasts'")
     defaults, entries = content.get("defaults") or {}, content.get("runs")
     if not isinstance(defaults, dict):
         raise ValueError(f"{path}: defaults is {defaults!r}; a mapping is needed")

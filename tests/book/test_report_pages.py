@@ -25,10 +25,15 @@ def cells(path: Path) -> list[Any]:
 
 
 def study_of(path: Path) -> lt.report.Study:
-    """The study that a page loads, with ``study = lt.report.load_study("...")`` in a cell."""
-    names = re.findall(r'^study = lt\.report\.load_study\("(\w+)"\)', "\n".join(c.source for c in cells(path)), re.M)
+    """What a page reads: it loads one study, ``study = lt.report.load_study("...")``, and may take a part of it."""
+    source = "\n".join(c.source for c in cells(path))
+    names = re.findall(r'^study = lt\.report\.load_study\("(\w+)"\)', source, re.M)
     assert len(names) == 1, f"{path.name} loads {names}; one study a page"
-    return lt.report.load_study(names[0], PART.parent / "results" / "study")
+    tree = ast.parse(re.sub(r"^(\s*)[!%].*$", r"\1pass", source, flags=re.M))
+    parts = [node for node in tree.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "study"]
+    page: dict[str, Any] = {"lt": lt, "METHODS": lt.report.METHODS}
+    exec(compile(ast.Module(parts, []), str(path), "exec"), page)
+    return page["study"]
 
 
 def shown(path: Path) -> list[tuple[str, dict[str, Any], Any]]:

@@ -10,17 +10,18 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import yaml
-from scipy import stats
 
 from lt_core.data import class_counts
 from lt_core.report import METHODS, MissingRuns, Study, methods
 from lt_core.report.published import PUBLISHED
+from lt_core.report.statistics import analyse
 from lt_core.report.write import markdown
-from lt_core.training.configs import load_grid
+from lt_core.training.configs import load_contrasts, load_grid
 
 from .conftest import make_record, six_methods
 
 MakeStudy = Callable[..., Study]
+BOOK = Path(__file__).parents[2] / "book"
 
 
 def cells(values: Any) -> list[Any]:
@@ -43,37 +44,55 @@ def grouped(many: float, medium: float, few: float, seed: int = 0, **config: Any
 
 
 def test_main_has_mean_and_sd_by_hand(make_study: MakeStudy) -> None:
-    study = make_study([grouped(60, 20, 0, loss="ce"), grouped(62, 24, 3, seed=1, loss="ce"), flat(50, loss="gala")])
+    ala = [grouped(50, 10, 0, loss="ala"), grouped(50, 10, 5, seed=1, loss="ala")]
+    study = make_study([grouped(60, 20, 0, loss="ce"), grouped(62, 24, 3, seed=1, loss="ce"), *ala])
     table = methods.main(study)
     # Groups of 35, 35 and 30 classes; the sd of two values is their distance over the root of two.
-    row = table.loc["cross-entropy"]
-    assert cells(row) == ["29.5 ± 2.1", "61.0 ± 1.4", "22.0 ± 2.8", "1.5 ± 2.1", 2, "30.0 ± 2.1"]
-    assert table.loc["GALA"].tolist() == ["50.0", "50.0", "50.0", "50.0", 1, "50.5"]
-    assert list(table.columns) == ["top-1", "many", "medium", "few", "seeds", "best on test"]
+    row = cells(table.loc["cross-entropy"])
+    assert row == ["linear", "29.5 ± 2.1", "61.0 ± 1.4", "22.0 ± 2.8", "1.5 ± 2.1", "30.0 ± 2.1"]
+    assert cells(table.loc["ALA"])[:3] == ["cosine", "21.8 ± 1.1", "50.0 ± 0.0"]
+    assert list(table.columns) == ["classifier", "top-1", "many", "medium", "few", "best on test"]
+    assert table.attrs["note"].endswith("float32 on CPU; imbalance factor 100; seeds 0, 1.")
 
 
-def test_main_names_what_is_missing_and_leaves_ablations_out(make_study: MakeStudy) -> None:
+def test_main_names_what_is_missing_and_leaves_other_methods_out(make_study: MakeStudy) -> None:
     ablation = flat(1, loss="ala", loss_options={"quantity": "ldam"})
     study = make_study([flat(50, loss="ce"), flat(40, loss="focal"), flat(45, loss="ala", drw=True), ablation])
     table = methods.main(study)
-    assert list(table.index) == [*METHODS, "ALA-DRW", "focal"]
-    assert table.loc["LDAM-DRW", ["top-1", "seeds"]].tolist() == ["not recorded", 0]
+    assert list(table.index) == [*METHODS]
+    assert table.loc["LDAM-DRW", ["classifier", "top-1"]].tolist() == ["–", "not recorded"]
     assert "not recorded" in markdown(table)
-    with pytest.raises(MissingRuns, match=r"no short run of .*imbalance_factor 50"):
+    assert markdown(table).endswith(f"\n\n{table.attrs['note']}\n")
+    assert methods.main(study, ["focal", "ALA-DRW"])["top-1"].tolist() == ["40.0", "45.0"]
+    more = methods.further(study)
+    assert tuple(more.index) == methods.FURTHER
+    assert more.loc["focal", "top-1"] == "40.0"
+    with pytest.raises(MissingRuns, match=r"no short run .*imbalance_factor 50"):
         methods.main(study, imbalance_factor=50)
-    only = make_study([flat(1, loss="ala", imbalance_factor=10, loss_options={"quantity": "ldam"})])
-    with pytest.raises(MissingRuns, match="no short run of a method of the main table"):
-        methods.main(only, imbalance_factor=10)
+    with pytest.raises(MissingRuns, match=r"no short run of cross-entropy-DRW, .*focal"):
+        methods.further(make_study([flat(1, loss="ce", imbalance_factor=10)]), imbalance_factor=10)
+
+
+def test_rows_of_a_table_have_the_same_seeds(make_study: MakeStudy) -> None:
+    study = make_study(
+        [*(flat(30 + s, s, loss="ce") for s in (0, 1, 2)), flat(50, 1, loss="gala"), flat(52, 2, loss="gala")]
+    )
+    table = methods.main(study)
+    assert cells(table.loc["cross-entropy"])[1] == "31.5 ± 0.7"
+    assert table.attrs["note"].endswith("seeds 1, 2. left out, since not all rows have it: cross-entropy's seed 0.")
+    with pytest.raises(MissingRuns, match=r"no seed that all rows have \(cross-entropy: 0, 1, 2; ALA: 7\)"):
+        methods.main(make_study([flat(40, 7, loss="ala")]), ["cross-entropy", "ALA"])
 
 
 def test_few_is_empty_at_factor_ten_and_no_table_crosses_factors_by_group(make_study: MakeStudy) -> None:
     study = make_study([flat(50, loss="ce"), flat(60, loss="ce", imbalance_factor=10), flat(55, loss="gala")])
     assert methods.main(study, imbalance_factor=10).loc["cross-entropy", "few"] == "–"
     table = methods.imbalance(study)
-    assert {title for title, _ in table.columns} == {"last epoch", "best on test", "seeds"}
+    assert list(dict.fromkeys(title for title, _ in table.columns)) == ["classifier", "last epoch", "best on test"]
     assert table["last epoch"].loc["cross-entropy"].tolist() == ["60.0", "50.0"]
     assert table["best on test"].loc["cross-entropy"].tolist() == ["60.5", "50.5"]
-    assert table.loc["GALA"].tolist() == ["–", "55.0", "–", "55.5", 0, 1]
+    assert table.loc["GALA"].tolist() == ["linear", "–", "55.0", "–", "55.5"]
+    assert table.attrs["note"].endswith("Seeds of every row: IF 10: 0; IF 100: 0.")
     figure = methods.groups(study, imbalance_factor=10)
     assert [ax.get_title() for ax in figure.axes] == ["top-1", "many", "medium"]
     plt.close(figure)
@@ -84,74 +103,80 @@ def test_one_imbalance_factor_is_no_table_of_factors(make_study: MakeStudy) -> N
         methods.imbalance(make_study(six_methods()))
 
 
-def test_differences_are_scipys_paired_test_in_every_column(make_study: MakeStudy) -> None:
-    study = make_study(six_methods(seeds=(0, 1, 2, 3)))
-    table = methods.differences(study)
-    assert list(table.index.get_level_values(0).unique()) == ["minus cross-entropy", "minus balanced softmax"]
-    assert len(table) == 10
-    groups = study.by_method()
-    for (baseline, name), row in table.iterrows():
-        for key, title in methods.COLUMNS.items():
-            ours = [run.last[key] for run in groups[name]]
-            theirs = [run.last[key] for run in groups[baseline.removeprefix("minus ")]]
-            interval = stats.ttest_rel(ours, theirs).confidence_interval(0.95)
-            expected = f"{np.mean(ours) - np.mean(theirs):+.1f} [{interval.low:+.1f}, {interval.high:+.1f}]"
-            # Equal methods have equal records here: an interval of width zero, which scipy calls undefined.
-            assert cells([row[title]]) == [expected if np.isfinite(interval.low) else "+0.0 [+0.0, +0.0]"]
+def four_seeds(top1: float, spread: tuple[float, ...], **config: Any) -> list[dict[str, Any]]:
+    return [flat(top1 + more, seed, **config) for seed, more in enumerate(spread)]
 
 
-def test_differences_say_clear_noise_or_unknown(make_study: MakeStudy) -> None:
+def test_differences_are_those_of_the_analysis(make_study: MakeStudy) -> None:
     study = make_study(
         [
-            *(flat(top1, seed, loss="ce") for seed, top1 in enumerate((30.0, 31.0, 32.0))),
-            *(flat(top1, seed, loss="gala") for seed, top1 in enumerate((35.0, 36.1, 37.0))),
-            *(flat(top1, seed, loss="balanced_softmax") for seed, top1 in enumerate((35.0, 30.0, 33.0))),
-            flat(20, seed=2, loss="ala"),
-            flat(99, seed=7, loss="ldam", drw=True),  # shares no seed: no row
+            *four_seeds(30, (0, 0.4, -0.4, 0), loss="ce"),
+            *four_seeds(35, (0.3, -0.3, 0.1, -0.1), loss="gala"),
+            *four_seeds(30.5, (-0.2, 0.2, 0.5, -0.5), loss="ala"),
+            flat(99, seed=1, loss="focal"),  # another method: no row, and no part of the analysis
         ]
     )
     table = methods.differences(study)
-    block = table.loc["minus cross-entropy"]
-    assert block["top-1 is"].to_dict() == {
-        "balanced softmax": "within noise",
-        "ALA": "unknown: one pair",
-        "GALA": "clear",
-    }
-    assert block["pairs"].tolist() == [3, 1, 3]
-    assert block.loc["ALA", "few"] == "-12.0 (one pair)"
-    assert "LDAM-DRW" not in table.index.get_level_values(1)
-    turned = methods.differences(study, against=["GALA"]).loc[("minus GALA", "cross-entropy"), "top-1"]
-    assert turned.startswith("-5.0")
-    assert block.loc["GALA", "top-1"].startswith("+5.0")
+    assert table.index.name == "minus cross-entropy"
+    assert table["verdict"].to_dict() == {"ALA": "not resolved", "GALA": "clear"}
+    assert table["classifier"].to_dict() == {"ALA": "cosine", "GALA": "linear"}
+    values = {
+        "cross-entropy": (30, 30.4, 29.6, 30), "ALA": (30.3, 30.7, 31.0, 30.0), "GALA": (35.3, 34.7, 35.1, 34.9)
+    }  # fmt: skip
+    analysis = analyse({name: dict(enumerate(row)) for name, row in values.items()})
+    assert analysis.values == pytest.approx(methods.analysis_of(study, list(values)).values)
+    for name, found in analysis.against("cross-entropy").items():
+        assert cells([table.loc[name, "difference"]]) == [str(found)]
+        assert table.loc[name, "has to exceed"] == f"{found.own_half:.1f}"
+    assert f"Residual SD {analysis.sd:.2f} with 6 degrees of freedom" in table.attrs["note"]
+    assert table.attrs["note"].endswith("the 2 comparisons with cross-entropy (linear) together (Dunnett).")
+    turned = methods.differences(study, against="GALA", methods=["cross-entropy"])
+    assert cells([turned.loc["cross-entropy", "difference"]])[0].startswith("-5.0 [")
     with pytest.raises(MissingRuns, match=r"no short run of cross-entropy \(cosine\)"):
-        methods.differences(study, against=["cross-entropy (cosine)"])
+        methods.differences(study, against="cross-entropy (cosine)")
+    with pytest.raises(MissingRuns, match="no short run of a method beside focal"):
+        methods.differences(study, against="focal", methods=["focal"])
 
 
-def test_differences_have_no_few_at_factor_ten(make_study: MakeStudy) -> None:
-    study = make_study([flat(50, loss=loss, imbalance_factor=10) for loss in ("ce", "balanced_softmax")])
-    assert set(methods.differences(study, imbalance_factor=10)["few"]) == {"–"}
+def test_one_seed_has_no_interval_and_no_verdict(make_study: MakeStudy) -> None:
+    study = make_study(six_methods(seeds=(3,)))
+    for table in (methods.differences(study), methods.contrasts(study)):
+        assert set(table["verdict"]) == set(table["has to exceed"]) == {"–"}
+        assert all(text.endswith("(one\u00a0seed)") or text.endswith("(one seed)") for text in table["difference"])
+        assert table.attrs["note"].endswith("seed 3. One seed a row: no interval and no verdict.")
+    assert "*" not in methods.posthoc(study).to_string()
 
 
-def test_posthoc_parts_the_losses_and_labels_what_sees_the_test_set(make_study: MakeStudy) -> None:
-    study = make_study([*six_methods(seeds=(0,)), flat(50, loss="la"), flat(40, loss="focal")])
-    table, failures = methods.posthoc(study), methods.twice(study)
-    assert list(table.index) == ["cross-entropy", "cross-entropy (cosine)", "LDAM-DRW", "ALA", "focal"]
-    assert list(failures.index) == ["balanced softmax", "GALA", "logit-adjusted"]
-    for made, middle in ((table, "adjusted, τ = 1"), (failures, "adjusted a second time: a failure")):
-        blocks = list(made.columns.get_level_values(0).unique())
-        assert blocks == ["as trained", middle, "re-balanced, τ = 1: sees the test set", "seeds"]
-    # The made-up records gain two points by adjusting, one by re-balancing.
-    assert table.loc["focal", "as trained"].tolist() == ["40.0", "40.0"]
-    assert table.loc["focal", "adjusted, τ = 1"].tolist() == ["42.0", "42.0"]
-    assert failures.loc["logit-adjusted", "re-balanced, τ = 1: sees the test set"].tolist() == ["51.0", "51.0"]
-    assert list(failures["as trained"].columns) == ["top-1", "many", "few"]
+def test_contrasts_are_those_of_the_grid_file(make_study: MakeStudy) -> None:
+    study = make_study(six_methods(seeds=(0, 1, 2)))
+    table = methods.contrasts(study)
+    pairs = load_contrasts(BOOK / "experiments" / "cpu_main.yaml", "short")
+    assert list(table.index) == [f"{method} − {minus}" for method, minus in pairs]
+    assert table.loc["cross-entropy (cosine) − cross-entropy", "classifier"] == "cosine − linear"
+    assert table.loc["ALA − cross-entropy (cosine)", "classifier"] == "cosine"
+    for found, text in zip(methods.analysis_of(study).contrasts(pairs), table["difference"], strict=True):
+        assert cells([text]) == [str(found)]
+    assert table.attrs["note"].endswith("95 % intervals cover 6 contrasts together (Bonferroni).")
+    with pytest.raises(MissingRuns, match="no contrast of recipe short in cpu_recipe"):
+        methods.contrasts(study, grid="cpu_recipe")
+    with pytest.raises(MissingRuns, match=r"no short run of .*GALA"):
+        methods.contrasts(make_study([flat(50, loss="ce", imbalance_factor=50)]), imbalance_factor=50)
 
 
-def test_posthoc_tables_name_the_kind_of_loss_they_lack(make_study: MakeStudy) -> None:
-    with pytest.raises(MissingRuns, match="no short run of a loss that adjusts already"):
-        methods.twice(make_study([flat(50, loss="ce")]))
-    with pytest.raises(MissingRuns, match="no short run of a loss that does not adjust"):
-        methods.posthoc(make_study([flat(50, loss="gala", imbalance_factor=50)]), imbalance_factor=50)
+def test_posthoc_compares_with_the_parent_and_labels_what_sees_the_test_set(make_study: MakeStudy) -> None:
+    study = make_study(six_methods(seeds=(0, 1)))
+    for run, more in zip(study.select("GALA"), (0.0, 1.0), strict=True):
+        run.record["posthoc"]["rebalance"]["top1"] = run.last["top1"] + 1 + more
+    table = methods.posthoc(study)
+    last = ["balanced softmax", "GALA"]  # what holds a prior
+    assert list(table.index) == ["cross-entropy", "cross-entropy (cosine)", "LDAM-DRW", "ALA", *last]
+    blocks = list(table.columns.get_level_values(0).unique())
+    assert blocks == ["", "as trained", "adjusted, τ = 1", "re-balanced: sees the test set"]
+    # The made-up records gain two points by adjusting in every run, so that nothing varies; clipping at 0 moves that.
+    assert cells([table.loc["GALA", ("re-balanced: sees the test set", "top-1, change")]])[0].startswith("+1.5 ± ")
+    assert all(text.endswith("†") for text in table.loc[last, ("adjusted, τ = 1", "top-1, change")])
+    assert not table[("re-balanced: sees the test set", "top-1, change")].str.contains("†").any()
+    assert "cover the 6 changes of a column together" in table.attrs["note"]
 
 
 def test_taus_starts_at_the_network_as_trained(make_study: MakeStudy) -> None:
@@ -166,7 +191,10 @@ def test_taus_starts_at_the_network_as_trained(make_study: MakeStudy) -> None:
 
 
 def test_groups_draws_every_seed_and_the_mean(make_study: MakeStudy) -> None:
-    study = make_study([grouped(60, 20, 0, loss="ce"), grouped(62, 24, 3, seed=1, loss="ce"), flat(50, loss="gala")])
+    study = make_study(
+        [grouped(60, 20, 0, loss="ce"), grouped(62, 24, 3, seed=1, loss="ce")]
+        + [flat(50, s, loss="gala") for s in (0, 1)]
+    )
     figure = methods.groups(study)
     assert [ax.get_title() for ax in figure.axes] == ["top-1", "many", "medium", "few"]
     assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == ["cross-entropy", "GALA"]
@@ -184,20 +212,26 @@ def test_curves_average_only_epochs_that_all_seeds_keep(make_study: MakeStudy) -
     assert list(line.get_xdata()) == list(range(20, 201, 20))
     assert line.get_ydata()[-1] == 42
     plt.close(figure)
-    with pytest.raises(MissingRuns, match="no short run of the six methods"):
+    with pytest.raises(MissingRuns, match="no short run of cross-entropy, "):
         methods.curves(make_study([flat(50, loss="focal")]))
+    figure = methods.curves(make_study([flat(50, loss="focal")]), ["focal"])
+    assert len(figure.axes[0].lines) == 1
+    plt.close(figure)
 
 
 def test_published_values_stand_alone(make_study: MakeStudy) -> None:
     table = methods.published_values(make_study([flat(12.3, loss="ce")]))
-    assert list(table.index.get_level_values(0).unique()) == ["plain augmentation", "AutoAugment"]
     assert len(table) == len(PUBLISHED)
-    assert table.loc[("AutoAugment", "GALA"), ["IF 200", "IF 100", "IF 50", "IF 10"]].tolist() == [
+    assert table.loc["GALA", ["IF 200", "IF 100", "IF 50", "IF 10"]].tolist() == [
         "48.0", "52.1", "56.0", "63.8",
     ]  # fmt: skip
     assert "12.3" not in markdown(table)
-    for column in ("network", "epochs", "augmentation", "epoch chosen", "seeds", "source"):
-        assert (table[column].str.len() > 0).all()
+    assert table.loc["NCL, one of three networks", "augmentation"].tolist() == ["crop, flip", "RandAugment"]
+    notes = table.attrs["note"].splitlines()[1:]
+    assert [int(note.split()[0]) for note in notes] == list(range(1, len(notes) + 1)) == sorted(set(table["source"]))
+    assert {note.split(maxsplit=1)[1].split(": ResNet")[0].split(": own")[0] for note in notes} == {
+        row.source for row in PUBLISHED
+    }
 
 
 CASES = [(52.3, "+0.7", "yes"), (52.4, "+0.8", "no"), (50.9, "-0.7", "yes")]
@@ -268,10 +302,10 @@ def test_tuning_shows_default_best_and_retrained(make_study: MakeStudy) -> None:
     assert list(table.index) == [
         "cross-entropy", "focal", "cross-entropy, adjusted", "cross-entropy, re-balanced (sees the test set)",
     ]  # fmt: skip
-    assert table.loc["focal"].tolist() == [3, "40.0", "43.0", "gamma 0.5", "35.0", "36.0"]
-    assert cells(table.loc["cross-entropy"]) == [1, "38.0", "38.0", "default", "40.0 ± 1.4", "40.0 ± 1.4"]
+    assert table.loc["focal"].tolist() == ["linear", 3, "40.0", "43.0", "gamma 0.5", "35.0", "36.0"]
+    assert cells(table.loc["cross-entropy"]) == ["linear", 1, "38.0", "38.0", "default", "40.0 ± 1.4", "40.0 ± 1.4"]
     adjusted = cells(table.loc["cross-entropy, adjusted"])
-    assert adjusted == [7, "33.0", "34.0", "τ 1.25", "30.0 ± 0.0", "30.0 ± 0.0"]
+    assert adjusted == ["linear", 7, "33.0", "34.0", "τ 1.25", "30.0 ± 0.0", "30.0 ± 0.0"]
     with pytest.raises(MissingRuns, match="no short run of any method"):
         methods.tuning(make_study([flat(39, loss="ce", imbalance_factor=50)]), imbalance_factor=50)
 

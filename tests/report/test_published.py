@@ -7,7 +7,16 @@ import re
 import pytest
 
 from lt_core.losses import LOSS_NAMES
-from lt_core.report.published import FACTORS, PLAIN, PUBLISHED, STRONG, TARGETS, Published
+from lt_core.report.published import (
+    FACTORS,
+    PLAIN,
+    PUBLISHED,
+    REMARKS,
+    STRONG,
+    TARGETS,
+    Published,
+    source_notes,
+)
 from lt_core.training.recipes import RECIPES
 
 BY_NAME = {(row.block, row.method): row for row in PUBLISHED}
@@ -66,6 +75,33 @@ def test_the_targets_recipes_fit_the_published_augmentation() -> None:
         assert strong == target.method.startswith("GALA")
         assert target.tolerance == (0.7 if strong else 1.0)
         assert target.rebalanced == ("lambda" in target.method)
+
+
+ONLY_CODE = {
+    "GALA": ("network", "epochs", "augmentation"),
+    "balanced softmax (OpenLT)": ("network", "epochs", "augmentation"),
+    "BALMS": ("epochs", "augmentation"),
+    "ProCo": ("network", "augmentation"),
+    "balanced softmax (BagofTricks)": ("epochs", "augmentation"),
+    "MiSLAS, two stages": ("epochs", "augmentation"),
+}
+
+
+@pytest.mark.parametrize("method", ONLY_CODE)
+def test_what_only_the_code_shows_is_marked(method: str) -> None:
+    (row,) = (row for row in PUBLISHED if row.method == method)
+    for field in ("network", "epochs", "augmentation"):
+        assert getattr(row, field).endswith("(code)") == (field in ONLY_CODE[method]), field
+
+
+def test_notes_say_whose_optimiser_is_another() -> None:
+    numbers, note = source_notes(PUBLISHED)
+    assert len(numbers) == len({row.source for row in PUBLISHED})
+    nesterov = [line for line in note.splitlines() if "Nesterov" in line]
+    assert [re.split(r"[ ,]+", line)[1] for line in nesterov] == [
+        "liming-ai/OpenLT", "google-research/google-research", "zhangyongshun/BagofTricks-LT",
+    ]  # fmt: skip
+    assert set(REMARKS) <= set(numbers)
 
 
 def test_no_cell_is_longer_than_a_page_shows() -> None:

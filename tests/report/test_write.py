@@ -15,7 +15,7 @@ import pytest
 
 from lt_core import cli, layout, records
 from lt_core.report import FIGURES, TABLES, Study, write_report
-from lt_core.report.write import markdown, png
+from lt_core.report.write import MORE_TABLES, markdown, png
 
 from .conftest import make_record, six_methods
 
@@ -33,7 +33,7 @@ def test_every_table_and_figure_is_written_or_says_what_it_lacks(make_study: Mak
     study = make_study(six_methods(), arrays=True)
     lines = write_report(tmp_path, tmp_path / "out")
     assert lines[0] == str(study)
-    assert len(lines) == 1 + len(TABLES) + len(FIGURES)
+    assert len(lines) == 1 + len(TABLES) + len(MORE_TABLES) + len(FIGURES)
     for name in TABLES:
         written = [(tmp_path / "out" / "short" / f"{name}.{ending}").exists() for ending in ("md", "tex", "csv")]
         assert all(written) or any(f"{name}: left out, no short run of" in line for line in lines), name

@@ -11,7 +11,7 @@ import pytest
 
 from lt_core.data import class_counts, counts_in_order
 from lt_core.training import RunConfig
-from lt_core.training.configs import load_grid, run_directory
+from lt_core.training.configs import load_contrasts, load_grid, run_directory
 
 FOLDER = Path(__file__).parents[2] / "book" / "experiments"
 FILES = sorted(FOLDER.glob("*.yaml"))
@@ -180,3 +180,19 @@ def test_tuning_tries_five_configurations_of_each_method_and_the_default_first()
         values = {value for config in others for value in config.loss_options.values()}
         assert len(values) == 4
         assert DEFAULTS[loss] not in values  # such a candidate would be the first one again
+
+
+def test_the_contrasts_of_the_study_are_written_down() -> None:
+    """Each method against the run that lacks only its idea, at the seeds that both have."""
+    asked = {
+        name: load_contrasts(FOLDER / f"{name}.yaml", recipe)
+        for name, recipe in (("cpu_main", "short"), ("main", "strong"))
+    }
+    assert len(asked["cpu_main"]) == 6
+    assert len(asked["main"]) == 8
+    assert ("GALA", "balanced softmax") in asked["cpu_main"]
+    assert ("GALA", "balanced softmax") in asked["main"]
+    for pairs in asked.values():
+        assert ("ALA", "cross-entropy (cosine)") in pairs
+    assert load_contrasts(FOLDER / "full_cpu.yaml", "plain") == [("ALA-DRW", "LDAM-DRW")]
+    assert load_contrasts(FOLDER / "full_cpu.yaml", "strong") == [("GALA", "balanced softmax")]

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,15 @@ from typer.testing import CliRunner
 from lt_core import records
 from lt_core.cli import app
 from lt_core.training import RunConfig, TrainingError, grid, progress, trial
-from lt_core.training.configs import expand, load_config, load_grid, parse_value, read_yaml, run_directory
+from lt_core.training.configs import (
+    expand,
+    load_config,
+    load_contrasts,
+    load_grid,
+    parse_value,
+    read_yaml,
+    run_directory,
+)
 from lt_core.training.locking import locked
 
 SMALL = {"dataset": "synthetic", "recipe": "short", "imbalance_factor": 10, "epochs": 4, "batch_size": 64}
@@ -99,6 +108,25 @@ runs:            # in this order
     assert found[-1].loss_options == {"eps": 1e-4}
 
 
+def test_contrasts_are_questions_that_the_runs_ignore(tmp_path: Path) -> None:
+    text = """
+defaults: {recipe: [plain, strong], loss: [ce, ala]}
+contrasts:
+  - {recipe: strong, method: ALA, minus: cross-entropy}
+  - {recipe: plain, method: cross-entropy, minus: ALA}
+runs: [{seed: [0, 1]}]
+"""
+    path = write(tmp_path, text)
+    without = write(tmp_path, "defaults: {recipe: [plain, strong], loss: [ce, ala]}\nruns: [{seed: [0, 1]}]")
+    plain = load_grid(without)
+    path = write(tmp_path, text)
+    assert load_grid(path) == plain
+    assert load_contrasts(path, "strong") == [("ALA", "cross-entropy")]
+    assert load_contrasts(path, "plain") == [("cross-entropy", "ALA")]
+    assert load_contrasts(path, "short") == []
+    assert load_contrasts(write(tmp_path, "runs: [{}]"), "short") == []
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -106,7 +134,7 @@ runs:            # in this order
         ("runs: [{seed: 0, seed: 1}]", "'seed' twice"),
         ("runs:\n - {loss: ce}\n - loss: &x [ce\n", "not YAML"),
         ("- 1", "holds list; a mapping"),
-        ("run: []", "the key is 'run'; allowed are 'defaults' and 'runs'"),
+        ("run: []", "the key is 'run'; allowed are 'defaults', 'runs' and 'contrasts'"),
         ("defaults: {}", "runs is None"),
         ("runs: []", "runs is []"),
         ("runs: [{}]\ndefaults: 3", "defaults is 3"),
@@ -133,6 +161,31 @@ runs:            # in this order
         ("defaults: {seed: [0, 1]}\nruns: [{}, {loss: [la, ce]}]", "run 2 is also run 1: both are short/digits_lt-ce"),
         ("runs: [{seed: [1, 1]}]", "run 1 is also run 1"),
         ("\x00", "not YAML"),
+        ("runs: [{}]\ncontrasts: 3", "contrasts is 3; a list of mappings"),
+        ("runs: [{}]\ncontrasts: [{method: ALA}]", "contrast 1 is {'method': 'ALA'}; 'method', 'minus' and perhaps"),
+        ("runs: [{}]\ncontrasts: [{method: ALA, minus: GALA, seed: 1}]", "contrast 1 is {"),
+        (
+            "runs: [{loss: [la, ce]}]\ncontrasts: [{method: LA, minus: cross-entropy}]",
+            "contrast 1 names 'LA'; the runs",
+        ),
+        ("runs: [{loss: [ala, ce]}]\ncontrasts: [{method: ALA, minus: ALA}]", "contrast 1 sets 'ALA' against itself"),
+        (
+            "runs: [{loss: [ala, ce]}]\ncontrasts: [{method: ALA, minus: cross-entropy}, "
+            "{method: cross-entropy, minus: ALA}]",
+            "contrast 2 sets 'cross-entropy' against 'ALA' again",
+        ),
+        (
+            "runs: [{recipe: [plain, short], loss: [ala, ce]}]\ncontrasts: [{method: ALA, minus: cross-entropy}]",
+            "contrast 1: recipe is None; the runs have plain, short",
+        ),
+        (
+            "runs: [{loss: [ala, ce, cb, la, focal]}]\ncontrasts:"
+            + "".join(
+                f"\n  - {{method: {a}, minus: {b}}}"
+                for a, b in combinations(("ALA", "cross-entropy", "class-balanced", "logit-adjusted", "focal"), 2)
+            ),
+            "contrast 9 is one more than the 8",
+        ),
     ],
 )
 def test_a_bad_grid_file_is_one_line_that_says_where(tmp_path: Path, text: str, message: str) -> None:
@@ -529,9 +582,7 @@ def test_a_second_grid_in_the_same_folder_is_refused_while_a_run_lives(tmp_path:
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
-def test_signals_interrupt_and_leave_nothing_behind(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
+def test_signals_interrupt_and_leave_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     stubborn = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); print(1, flush=True); time.sleep(60)"
     script(monkeypatch, stubborn)
     monkeypatch.setattr(grid, "PATIENCE", 0.5)
