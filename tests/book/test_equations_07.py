@@ -144,7 +144,7 @@ def test_07_one_vector(assert_equation: Check, generator: torch.Generator) -> No
     assert_equation(theta, phi, wrong=[Phi.sum(1) - theta, Phi.sum(2), Phi.sum(2) - 2 * theta + 1e-3])
 
 
-@pytest.mark.display("1b65ce1c")
+@pytest.mark.display("3cf6d651")
 def test_07_formula(assert_equation: Check, generator: torch.Generator) -> None:
     (logits, labels), theta = batch(generator), accumulator(generator)
     phi = theta  # 07-one-vector: the package keeps one
