@@ -143,7 +143,7 @@ def test_06_qf(assert_equation: Check) -> None:
     assert literal.max().item() == 1 / math.log(2)
 
 
-@pytest.mark.display("22020a3e")
+@pytest.mark.display("b41ce580")
 def test_06_elasticity(assert_equation: Check, generator: torch.Generator) -> None:
     smallest = 5.0
     log_n = (math.log(smallest) + 6 * torch.rand(10, generator=generator, dtype=torch.float64)).requires_grad_()

@@ -134,7 +134,7 @@ def test_07_accumulators(assert_equation: Check, generator: torch.Generator) -> 
     assert_equation(left, right, wrong=[by_column, subtracted, torch.stack([-diagonal, right[1]])])
 
 
-@pytest.mark.display("798ea8fe")
+@pytest.mark.display("09a009a0")
 def test_07_one_vector(assert_equation: Check, generator: torch.Generator) -> None:
     tables, last, _ = released_run(generator)
     Phi = torch.stack(tables).cumsum(0).cumsum(0)  # Phi(1), ..., Phi(t): after every step
@@ -213,7 +213,7 @@ def test_07_cancels(assert_equation: Check, generator: torch.Generator) -> None:
     assert_equation(ours, ratio(LAMBDA1, 1))
 
 
-@pytest.mark.display("47d247fa")
+@pytest.mark.display("731da214")
 def test_07_gaps(assert_equation: Check, generator: torch.Generator) -> None:
     (logits, labels), theta = batch(generator), accumulator(generator)
 
@@ -269,7 +269,7 @@ def test_07_vanish(assert_equation: Check, generator: torch.Generator) -> None:
     assert_equation(now, before + (t - start) * total, wrong)
 
 
-@pytest.mark.display("a2a538e9")
+@pytest.mark.display("d0801a7d")
 def test_07_split(assert_equation: Check, generator: torch.Generator) -> None:
     loss = lt.losses.GALALoss(CLASSES, eps=EPS).double()
     V, pulled = torch.zeros(2, CLASSES, dtype=torch.float64)
@@ -307,7 +307,7 @@ def test_07_balanced(assert_equation: Check, generator: torch.Generator) -> None
     assert_equation(left, ours, wrong=[literal(-1)])
 
 
-@pytest.mark.display("6097a36c")
+@pytest.mark.display("a2558c2e")
 def test_07_rate(assert_equation: Check, generator: torch.Generator) -> None:
     joint = torch.rand(11, CLASSES, generator=generator, dtype=torch.float64)  # p(x, y) on eleven images
     joint = joint / joint.sum()
