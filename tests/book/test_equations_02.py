@@ -282,9 +282,9 @@ def test_02_adjusted_gradient(assert_equation: Check, generator: torch.Generator
     wrong = [(logits + adjusting).softmax(1) - one_hot, logits.softmax(1) - one_hot]
     wrong += [(logits - adjusting).softmax(1) + one_hot]
     p = (logits - adjusting).softmax(1)
-    cases = torch.stack([
-        torch.stack([p[i, j] - 1 if j == y else p[i, j] for j in range(C)]) for i, y in enumerate(targets.tolist())
-    ])
+    cases = torch.stack(
+        [torch.stack([p[i, j] - 1 if j == y else p[i, j] for j in range(C)]) for i, y in enumerate(targets.tolist())]
+    )
     for right in (p - one_hot, cases):
         assert_equation(left, right, wrong=wrong, tolerance=1e-7)
 
