@@ -42,32 +42,32 @@ def mean_loss_gradient(adjusted: Tensor, labels: Tensor) -> Tensor:
 
 
 def table(gradient: Tensor, labels: Tensor) -> Tensor:
-    """Absolute gradients, row j, column of the sample's class; one sample at a time."""
-    H = torch.zeros(CLASSES, CLASSES, dtype=torch.float64)
+    """Absolute gradients, line of the sample's class k, column of the row j; one sample at a time."""
+    pushes = torch.zeros(CLASSES, CLASSES, dtype=torch.float64)
     for i, k in enumerate(labels.tolist()):
-        H[:, k] += gradient[i].abs()
-    return H
+        pushes[k] += gradient[i].abs()
+    return pushes
 
 
 def released_run(generator: torch.Generator, steps: int = STEPS) -> tuple[list[Tensor], Tensor, lt.losses.GALALoss]:
-    """The tables H(1), ..., H(t), T(t), and a GALALoss that has seen the same batches.
+    """The tables |G(1)|/B, ..., |G(t)|/B, then Phi(t), and a GALALoss that has seen the same batches.
 
     The loop keeps theta and phi apart and subtracts the lambda2 term; the Module does neither.
     """
     loss = lt.losses.GALALoss(CLASSES, lambda_pos=LAMBDA1, lambda_neg=LAMBDA2, eps=EPS).double()
     tables: list[Tensor] = []
-    S = torch.zeros(CLASSES, CLASSES, dtype=torch.float64)
-    T = torch.zeros_like(S)
+    Theta = torch.zeros(CLASSES, CLASSES, dtype=torch.float64)
+    Phi = torch.zeros_like(Theta)
     for _ in range(steps):
         logits, labels = batch(generator)
-        theta, phi = T.diagonal(), T.sum(0) - T.diagonal()
+        theta, phi = Phi.diagonal(), Phi.sum(1) - Phi.diagonal()
         adjusted = logits + LAMBDA1 * torch.log(theta + EPS) - LAMBDA2 * torch.log(phi[labels] + EPS)[:, None]
-        H = table(mean_loss_gradient(adjusted, labels), labels)
-        S = S + H
-        T = T + S
-        tables.append(H)
+        pushes = table(mean_loss_gradient(adjusted, labels), labels)
+        Theta = Theta + pushes
+        Phi = Phi + Theta
+        tables.append(pushes)
         loss(logits, labels)
-    return tables, T, loss
+    return tables, Phi, loss
 
 
 def off_diagonal(matrix: Tensor) -> Tensor:
@@ -87,62 +87,64 @@ def test_07_balance(assert_equation: Check, generator: torch.Generator) -> None:
         assert_equation(left, right, wrong=[1 + own, right + own, right - own])
 
 
-@pytest.mark.display("788d2d6a")
+@pytest.mark.display("79bb3956")
 def test_07_table(assert_equation: Check, generator: torch.Generator) -> None:
     logits, labels = batch(generator)
     adjusted = logits + torch.log(accumulator(generator))
-    left = table(mean_loss_gradient(adjusted, labels), labels)
+    released = table(mean_loss_gradient(adjusted, labels), labels)
+    G = F.one_hot(labels, CLASSES).double().T @ (adjusted.softmax(1) - F.one_hot(labels, CLASSES))  # chapter 02's
 
     def literal(sign: int, absolute: bool = True) -> Tensor:
-        H = torch.zeros(CLASSES, CLASSES, dtype=torch.float64)
+        pushes = torch.zeros(CLASSES, CLASSES, dtype=torch.float64)
         for row, k in zip(adjusted.tolist(), labels.tolist(), strict=True):
             for j, p in enumerate(softmax(row)):
                 value = p - sign * (j == k)
-                H[j, k] += (abs(value) if absolute else value) / SIZE
-        return H
+                pushes[k, j] += (abs(value) if absolute else value) / SIZE
+        return pushes
 
-    assert_equation(left, literal(1), wrong=[literal(-1), literal(1, absolute=False)])
+    for left in (released, G.abs() / SIZE):
+        assert_equation(left, literal(1), wrong=[literal(-1), literal(1, absolute=False), literal(1).T])
 
 
-@pytest.mark.display("6fa3c77b")
+@pytest.mark.display("137157f7")
 def test_07_sums(assert_equation: Check, generator: torch.Generator) -> None:
     tables = torch.rand(STEPS, CLASSES, CLASSES, generator=generator, dtype=torch.float64)
 
     def recursion(inner: int, outer: int) -> Tensor:
-        S = torch.zeros(CLASSES, CLASSES, dtype=torch.float64)
-        T = torch.zeros_like(S)
-        for H in tables:
-            S = S + inner * H
-            T = T + outer * S
-        return torch.stack([S, T])
+        Theta = torch.zeros(CLASSES, CLASSES, dtype=torch.float64)
+        Phi = torch.zeros_like(Theta)
+        for pushes in tables:
+            Theta = Theta + inner * pushes
+            Phi = Phi + outer * Theta
+        return torch.stack([Theta, Phi])
 
     twice = torch.stack([tables[: v + 1].sum(0) for v in range(STEPS)]).sum(0)
     left = torch.stack([tables.sum(0), twice])
     assert_equation(left, recursion(1, 1), wrong=[recursion(-1, 1), recursion(1, -1), recursion(-1, -1)])
 
 
-@pytest.mark.display("66e82b7a")
+@pytest.mark.display("73abe3f2")
 def test_07_accumulators(assert_equation: Check, generator: torch.Generator) -> None:
-    _, T, loss = released_run(generator)
+    _, Phi, loss = released_run(generator)
     left = torch.stack([loss.theta, loss.phi])
-    diagonal = T.diagonal()
-    right = torch.stack([diagonal, off_diagonal(T).sum(0)])
-    by_row = torch.stack([diagonal, off_diagonal(T).sum(1)])
-    subtracted = torch.stack([diagonal, off_diagonal(T).sum(0) - 2 * T[0]])
-    assert_equation(left, right, wrong=[by_row, subtracted, torch.stack([-diagonal, right[1]])])
+    diagonal = Phi.diagonal()
+    right = torch.stack([diagonal, off_diagonal(Phi).sum(1)])
+    by_column = torch.stack([diagonal, off_diagonal(Phi).sum(0)])
+    subtracted = torch.stack([diagonal, off_diagonal(Phi).sum(1) - 2 * Phi[:, 0]])
+    assert_equation(left, right, wrong=[by_column, subtracted, torch.stack([-diagonal, right[1]])])
 
 
-@pytest.mark.display("798ea8fe")
+@pytest.mark.display("09a009a0")
 def test_07_one_vector(assert_equation: Check, generator: torch.Generator) -> None:
     tables, last, _ = released_run(generator)
-    T = torch.stack(tables).cumsum(0).cumsum(0)  # T(1), ..., T(t): after every step
-    assert torch.allclose(T[-1], last)
-    theta = T.diagonal(dim1=1, dim2=2)
-    phi = T.sum(1) - theta
-    assert_equation(theta, phi, wrong=[T.sum(2) - theta, T.sum(1), T.sum(1) - 2 * theta + 1e-3])
+    Phi = torch.stack(tables).cumsum(0).cumsum(0)  # Phi(1), ..., Phi(t): after every step
+    assert torch.allclose(Phi[-1], last)
+    theta = Phi.diagonal(dim1=1, dim2=2)
+    phi = Phi.sum(2) - theta
+    assert_equation(theta, phi, wrong=[Phi.sum(1) - theta, Phi.sum(2), Phi.sum(2) - 2 * theta + 1e-3])
 
 
-@pytest.mark.display("23a03583")
+@pytest.mark.display("3cf6d651")
 def test_07_formula(assert_equation: Check, generator: torch.Generator) -> None:
     (logits, labels), theta = batch(generator), accumulator(generator)
     phi = theta  # 07-one-vector: the package keeps one
@@ -170,7 +172,7 @@ def released(
     return adjusted
 
 
-@pytest.mark.display("baf538c7")
+@pytest.mark.display("7f78f927")
 def test_07_released(assert_equation: Check, generator: torch.Generator) -> None:
     # Here phi is any vector, so that the sign of its term shows; the softmax of the released code does not see it.
     (logits, labels), theta, phi = batch(generator), accumulator(generator), accumulator(generator)
@@ -196,7 +198,7 @@ def test_07_gradient(assert_equation: Check, generator: torch.Generator) -> None
         assert_equation(left, p - target, wrong=[p + target, -p - target])
 
 
-@pytest.mark.display("333dead4")
+@pytest.mark.display("386690de")
 def test_07_cancels(assert_equation: Check, generator: torch.Generator) -> None:
     (logits, labels), theta, phi = batch(generator), accumulator(generator), accumulator(generator)
 
@@ -211,7 +213,7 @@ def test_07_cancels(assert_equation: Check, generator: torch.Generator) -> None:
     assert_equation(ours, ratio(LAMBDA1, 1))
 
 
-@pytest.mark.display("28e88d02")
+@pytest.mark.display("731da214")
 def test_07_gaps(assert_equation: Check, generator: torch.Generator) -> None:
     (logits, labels), theta = batch(generator), accumulator(generator)
 
@@ -219,54 +221,55 @@ def test_07_gaps(assert_equation: Check, generator: torch.Generator) -> None:
         adjusted = lt.losses.gala_logits(logits, labels, theta, LAMBDA1, LAMBDA2, form, EPS)
         return (adjusted - adjusted.gather(1, labels[:, None]))[F.one_hot(labels, CLASSES) == 0]
 
-    rivals = [(j, k) for k in labels.tolist() for j in range(CLASSES) if j != k]
+    rivals = [(i, j, k) for i, k in enumerate(labels.tolist()) for j in range(CLASSES) if j != k]
     log = [math.log(value + EPS) for value in theta.tolist()]
 
-    def values(term: Callable[[int, int], float]) -> Tensor:
-        return torch.tensor([term(j, k) for j, k in rivals], dtype=torch.float64)
+    def values(first: float, second: float) -> Tensor:
+        """The plain gap, plus the first weight times the rival's logarithm, plus the second times the target's."""
+        terms = [(logits[i, j] - logits[i, k]).item() + first * log[j] + second * log[k] for i, j, k in rivals]
+        return torch.tensor(terms, dtype=torch.float64)
 
-    left = gaps("formula") - gaps("released")
-    middle = values(lambda j, k: (LAMBDA1 * log[j] - LAMBDA2 * log[k]) - (LAMBDA1 * log[j] - LAMBDA1 * log[k]))
-    wrong = [
-        values(lambda j, k: (LAMBDA1 + LAMBDA2) * log[k]),
-        values(lambda j, k: (LAMBDA2 - LAMBDA1) * log[k]),
-        values(lambda j, k: (LAMBDA1 - LAMBDA2) * log[j]),
-    ]
-    assert_equation(left, middle, wrong)
-    assert_equation(left, values(lambda j, k: (LAMBDA1 - LAMBDA2) * log[k]), wrong)
+    plain = values(0.0, 0.0)
+    for form, relief in (("formula", LAMBDA2), ("released", LAMBDA1)):
+        wrong = [values(LAMBDA1, relief), values(-LAMBDA1, -relief), values(relief + 0.1, -LAMBDA1), plain]
+        wrong.append(values(LAMBDA1, -relief) - 2 * plain)
+        assert_equation(gaps(form), values(LAMBDA1, -relief), wrong)
+    right = values(0.0, LAMBDA1 - LAMBDA2) - plain
+    wrong = [values(0.0, LAMBDA1 + LAMBDA2) - plain, -right, values(LAMBDA1 - LAMBDA2, 0.0) - plain]
+    assert_equation(gaps("formula") - gaps("released"), right, wrong)
 
 
-@pytest.mark.display("7e67a354")
+@pytest.mark.display("b27415c7")
 def test_07_double(assert_equation: Check, generator: torch.Generator) -> None:
     tables, _, loss = released_run(generator)
 
     def weighted(weight: Callable[[int], int]) -> Tensor:
-        return torch.stack([weight(u) * H.diagonal() for u, H in enumerate(tables, start=1)]).sum(0)
+        return torch.stack([weight(u) * pushes.diagonal() for u, pushes in enumerate(tables, start=1)]).sum(0)
 
     wrong = [weighted(lambda u: STEPS + u + 1), weighted(lambda u: STEPS - u - 1), weighted(lambda u: u)]
     assert_equation(loss.theta, weighted(lambda u: STEPS - u + 1), wrong)
 
 
-@pytest.mark.display("42a1889d")
+@pytest.mark.display("999ebe25")
 def test_07_steady(assert_equation: Check, generator: torch.Generator) -> None:
-    G, t = accumulator(generator), 37
-    left = G.expand(t, CLASSES).cumsum(0).cumsum(0)[-1]
-    assert_equation(left, t * (t + 1) / 2 * G, wrong=[t * (t - 1) / 2 * G])
+    pull, t = accumulator(generator), 37  # |G_kk| / B of every step
+    left = pull.expand(t, CLASSES).cumsum(0).cumsum(0)[-1]
+    assert_equation(left, t * (t + 1) / 2 * pull, wrong=[t * (t - 1) / 2 * pull])
 
 
-@pytest.mark.display("5a333caa")
+@pytest.mark.display("26a1d6a8")
 def test_07_vanish(assert_equation: Check, generator: torch.Generator) -> None:
     t, start = 40, 15
-    G = torch.rand(t, CLASSES, generator=generator, dtype=torch.float64)
-    G[start:] = 0
-    S = G.cumsum(0)
-    theta = S.cumsum(0)
-    now, before, total = theta[t - 1], theta[start - 1], S[start - 1]
+    pulls = torch.rand(t, CLASSES, generator=generator, dtype=torch.float64)
+    pulls[start:] = 0
+    single = pulls.cumsum(0)  # the diagonal of Theta
+    theta = single.cumsum(0)
+    now, before, total = theta[t - 1], theta[start - 1], single[start - 1]
     wrong = [before - (t - start) * total, before + (t + start) * total, (t - start) * total - before]
     assert_equation(now, before + (t - start) * total, wrong)
 
 
-@pytest.mark.display("ef15714d")
+@pytest.mark.display("d0801a7d")
 def test_07_split(assert_equation: Check, generator: torch.Generator) -> None:
     loss = lt.losses.GALALoss(CLASSES, eps=EPS).double()
     V, pulled = torch.zeros(2, CLASSES, dtype=torch.float64)
@@ -278,11 +281,11 @@ def test_07_split(assert_equation: Check, generator: torch.Generator) -> None:
         for i, k in enumerate(labels.tolist()):
             pulled[k] += weight * (1 - p[i, k])
         loss(logits, labels)
-    m = loss.theta / V
-    assert_equation(m, pulled / V, wrong=[pulled])  # what the page says of it: a mean of 1 - p
-    assert ((m > 0) & (m < 1)).all()
+    mean = loss.theta / V
+    assert_equation(mean, pulled / V, wrong=[pulled])  # what the page says of it: a mean of 1 - p
+    assert ((mean > 0) & (mean < 1)).all()
     right = V.log() + (pulled / V).log()
-    assert_equation(torch.log(loss.theta), right, wrong=[right - 2 * V.log(), right - 2 * m.log(), V.log()])
+    assert_equation(torch.log(loss.theta), right, wrong=[right - 2 * V.log(), right - 2 * mean.log(), V.log()])
 
 
 @pytest.mark.display("1bd484e3")
@@ -304,7 +307,7 @@ def test_07_balanced(assert_equation: Check, generator: torch.Generator) -> None
     assert_equation(left, ours, wrong=[literal(-1)])
 
 
-@pytest.mark.display("6097a36c")
+@pytest.mark.display("a2558c2e")
 def test_07_rate(assert_equation: Check, generator: torch.Generator) -> None:
     joint = torch.rand(11, CLASSES, generator=generator, dtype=torch.float64)  # p(x, y) on eleven images
     joint = joint / joint.sum()
@@ -331,7 +334,7 @@ def test_07_cap(assert_equation: Check, generator: torch.Generator) -> None:
     assert_equation(left, math.log(1 + largest / EPS), wrong)
 
 
-@pytest.mark.display("c1bf4b7d")
+@pytest.mark.display("f2ddffef")
 def test_07_two_classes(assert_equation: Check, generator: torch.Generator) -> None:
     n, rare = 400, 30
     y = (torch.arange(n) < rare).long()  # class "2" of the text is 1 here
@@ -348,9 +351,12 @@ def test_07_two_classes(assert_equation: Check, generator: torch.Generator) -> N
     p2 = second((low + high) / 2)
     p1 = 1 - p2
     terms = [(1 - p1)[y == 0], p1[y == 1], (1 - p2)[y == 1]]
-    G1, pushes, G2 = (term.sum() / n for term in terms)
-    wrong = [(1 + p1)[y == 1].sum() / n, terms[2].mean(), (1 + p2)[y == 1].sum() / n]
-    assert_equation(G1, pushes, wrong)
-    assert_equation(G1, G2, wrong)
+    pull1, pushes, pull2 = (term.sum() for term in terms)
+    G = torch.stack(
+        [torch.stack([p1[y == k].sum() - (k == 0) * (n - rare), p2[y == k].sum() - (k == 1) * rare]) for k in (0, 1)]
+    )
+    wrong = [(1 + p1)[y == 1].sum(), terms[2].mean(), (1 + p2)[y == 1].sum()]
+    for right in (pull1, pushes, pull2, G[1, 1].abs()):
+        assert_equation(G[0, 0].abs(), right, wrong)
     early = second(0.0)
-    assert abs(early[y == 0].sum() - (1 - early)[y == 1].sum()) / n > 0.01  # away from the optimum they differ
+    assert abs(early[y == 0].sum() - (1 - early)[y == 1].sum()) > 0.01 * n  # away from the optimum they differ
