@@ -1,13 +1,12 @@
-// Excerpts beside search results are fetched from the pages, which a browser refuses to a page opened from a file.
-if (location.protocol === "file:") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
-
-// What the theme's markup leaves out for keyboards and screen readers.
+// What the theme's markup leaves out or leaves broken.
 document.addEventListener("DOMContentLoaded", () => {
+  const all = (selector) => document.querySelectorAll(selector);
+
   // A button's name contains the text that it shows: "Search Ctrl+K".
-  for (const button of document.querySelectorAll(".search-button-field")) button.removeAttribute("aria-label");
+  for (const button of all(".search-button-field")) button.removeAttribute("aria-label");
 
   // The pictures on the colour mode button say nothing; the button's label does. Font Awesome may have drawn them yet.
-  for (const icon of document.querySelectorAll(".theme-switch")) {
+  for (const icon of all(".theme-switch")) {
     icon.removeAttribute("title");
     icon.removeAttribute("aria-labelledby");
     icon.querySelector("title")?.remove();
@@ -15,14 +14,54 @@ document.addEventListener("DOMContentLoaded", () => {
   }
 
   // Children of role="list" are list items.
-  for (const entry of document.querySelectorAll(".citation-list > [role]")) entry.setAttribute("role", "listitem");
+  for (const entry of all(".citation-list > [role]")) entry.setAttribute("role", "listitem");
 
-  // A display that scrolls sideways can be reached, and then scrolled, by keyboard. The theme does so for code and tables.
-  const reachable = new ResizeObserver((entries) => {
-    for (const { target } of entries) {
-      if (target.scrollWidth > target.clientWidth) target.tabIndex = 0;
-      else target.removeAttribute("tabindex");
+  // The theme opens its drawers by buttons in its header, which is not shown; the buttons above the article do nothing.
+  const wide = matchMedia("(min-width: 992px)");
+  for (const side of ["primary", "secondary"]) {
+    const opener = document.querySelector(`#pst-header .${side}-toggle`);
+    const sidebar = document.getElementById(`pst-${side}-sidebar`);
+    const drawer = document.getElementById(`pst-${side}-sidebar-modal`);
+    for (const button of all(`.bd-header-article .${side}-toggle`)) {
+      button.hidden = !sidebar;
+      button.setAttribute("aria-label", side === "primary" ? "Chapters" : "On this page");
+      button.addEventListener("click", () => {
+        if (side === "primary" && wide.matches) sidebar.classList.toggle("pst-sidebar-hidden");
+        else opener.click();
+      });
     }
+    if (!sidebar || !drawer) continue;
+    const close = Object.assign(document.createElement("button"), { type: "button", className: "btn book-close" });
+    close.textContent = "Close";
+    close.addEventListener("click", () => drawer.close());
+    sidebar.append(close);
+    drawer.addEventListener("click", ({ target }) => target.closest("a[href^='#']") && drawer.close());
+  }
+
+  // Escape closes the menus of the article's bar, until the pointer comes back or the button is used again.
+  const menus = all(".bd-header-article .dropdown");
+  document.addEventListener("keydown", ({ key }) => {
+    if (key === "Escape") for (const menu of menus) menu.classList.add("book-closed");
   });
-  for (const display of document.querySelectorAll("div.math")) reachable.observe(display);
+  for (const menu of menus) {
+    for (const event of ["mouseleave", "click"]) menu.addEventListener(event, () => menu.classList.remove("book-closed"));
+  }
+
+  // What scrolls sideways says so at its edges. A display can then be reached by keyboard, as the theme does for code and
+  // tables.
+  const scrolling = all("div.math, div.highlight pre, .pst-scrollable-table-container, .cell_output > .output");
+  const show = (node) => {
+    const hidden = node.scrollWidth - node.clientWidth;
+    node.classList.toggle("more-left", node.scrollLeft > 1);
+    node.classList.toggle("more-right", node.scrollLeft < hidden - 1);
+    if (!node.matches("div.math")) return;
+    if (hidden > 0) node.tabIndex = 0;
+    else node.removeAttribute("tabindex");
+  };
+  const resized = new ResizeObserver((entries) => entries.forEach(({ target }) => show(target.closest(".watched"))));
+  for (const node of scrolling) {
+    node.classList.add("watched");
+    node.addEventListener("scroll", () => show(node), { passive: true });
+    resized.observe(node);
+  }
 });
