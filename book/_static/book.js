@@ -47,21 +47,31 @@ document.addEventListener("DOMContentLoaded", () => {
     for (const event of ["mouseleave", "click"]) menu.addEventListener(event, () => menu.classList.remove("book-closed"));
   }
 
-  // What scrolls sideways says so at its edges. A display can then be reached by keyboard, as the theme does for code and
-  // tables.
-  const scrolling = all("div.math, div.highlight pre, .pst-scrollable-table-container, .cell_output > .output");
-  const show = (node) => {
-    const hidden = node.scrollWidth - node.clientWidth;
-    node.classList.toggle("more-left", node.scrollLeft > 1);
-    node.classList.toggle("more-right", node.scrollLeft < hidden - 1);
-    if (!node.matches("div.math")) return;
-    if (hidden > 0) node.tabIndex = 0;
-    else node.removeAttribute("tabindex");
+  // A display that is a little too wide is set smaller. What is wider still scrolls, as code and tables do, and fades at the
+  // edge where there is more.
+  const SMALLEST = 0.8;
+  const fit = (display) => {
+    display.dataset.size ??= parseFloat(display.style.fontSize) || 100;
+    display.style.fontSize = `${display.dataset.size}%`;
+    const room = Math.max(SMALLEST, Math.floor((100 * display.clientWidth) / display.scrollWidth) / 100);
+    if (room < 1) display.style.fontSize = `${display.dataset.size * room}%`;
   };
-  const resized = new ResizeObserver((entries) => entries.forEach(({ target }) => show(target.closest(".watched"))));
-  for (const node of scrolling) {
-    node.classList.add("watched");
-    node.addEventListener("scroll", () => show(node), { passive: true });
+  const fade = (node) => {
+    node.classList.toggle("more-left", node.scrollLeft > 1);
+    node.classList.toggle("more-right", node.scrollLeft < node.scrollWidth - node.clientWidth - 1);
+  };
+  const resized = new ResizeObserver((entries) => entries.forEach(({ target }) => {
+    const display = target.matches("div.math") && target.querySelector("mjx-container");
+    if (display) fit(display);
+    fade(display || target);
+  }));
+  const watch = (node) => node.addEventListener("scroll", () => fade(node), { passive: true });
+  for (const node of all("div.highlight pre, .pst-scrollable-table-container, .cell_output > .output")) {
+    watch(node);
     resized.observe(node);
   }
+  window.MathJax?.startup?.promise.then(() => {
+    for (const display of all("div.math")) resized.observe(display);
+    for (const display of all("div.math mjx-container")) watch(display);
+  });
 });

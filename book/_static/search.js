@@ -12,31 +12,35 @@
   const matcher = (body) => new RegExp(`(?<![\\p{L}\\p{N}])(?:${body})[\\p{L}\\p{N}]*`, "giu");
   const count = (text, body) => [...text.matchAll(matcher(body))].length;
 
-  function score(page, [, title, words], patterns) {
+  // Words in a title count most, then how densely they stand in the text; code counts least.
+  function score(page, { title, words, code }, patterns) {
+    const dense = (found) => (10 * found) / (found + 0.3 + words.length / 2500);
     let sum = 0;
     for (const body of patterns) {
-      const [inTitle, inWords] = [count(title, body), count(words, body)];
-      if (!inTitle && !inWords) return 0;
-      sum += 20 * Math.min(inTitle, 1) + Math.min(inWords, 6) + 3 * Math.min(count(page, body), 1);
+      const [inTitle, inWords, inCode] = [title, words, code].map((text) => count(text, body));
+      if (!inTitle && !inWords && !inCode) return 0;
+      sum += 20 * Math.min(inTitle, 1) + 3 * Math.min(count(page, body), 1) + dense(inWords) + Math.min(inCode, 1);
     }
+    if (patterns.length === 1) return sum;
     const phrase = patterns.join("[\\p{L}\\p{N}]*[\\s-]+");
-    return patterns.length > 1 ? sum + 25 * Math.min(count(title, phrase), 1) + 4 * Math.min(count(words, phrase), 5) : sum;
+    return sum + 25 * Math.min(count(title, phrase), 1) + 2 * dense(count(words, phrase));
   }
 
   function find(query) {
     const patterns = [...new Set(query.match(/[\p{L}\p{N}_‐‑-]+/gu) ?? [])].map(pattern).filter((body) => body);
     if (!patterns.length) return { patterns, hits: [] };
-    const hits = SECTIONS.flatMap(([address, sections]) => sections.map((section, place) => ({
-      page: sections[0][1], title: section[1], words: section[2],
-      address: place ? `${address}#${section[0]}` : address,
-      score: score(sections[0][1], section, patterns),
-    }))).filter((hit) => hit.score > 0);
+    const hits = SECTIONS.flatMap(([address, sections]) => sections.map(([anchor, title, words, code], place) => {
+      const page = sections[0][1];
+      const hit = { page, title, words, code, address: place ? `${address}#${anchor}` : address };
+      return { ...hit, score: score(page, hit, patterns) };
+    })).filter((hit) => hit.score > 0);
     return { patterns, hits: hits.sort((a, b) => b.score - a.score) };
   }
 
   // Some words around the first one found, with what was found marked.
-  function excerpt(words, patterns) {
+  function excerpt({ words: prose, code }, patterns) {
     const any = matcher(patterns.join("|"));
+    const words = prose.search(any) < 0 && code.search(any) >= 0 ? code : prose;
     const first = Math.max(0, words.search(any) - 80);
     const start = first && words.indexOf(" ", first) + 1;
     const end = start + 240 < words.length ? words.lastIndexOf(" ", start + 240) : words.length;
@@ -52,11 +56,12 @@
     return line;
   }
 
-  function entry({ page, title, words, address }, patterns) {
+  function entry(hit, patterns) {
+    const { page, title, address } = hit;
     const item = document.createElement("li");
     const link = Object.assign(document.createElement("a"), { href: address, textContent: title });
     const where = Object.assign(document.createElement("span"), { className: "search-page", textContent: ` ${page}` });
-    item.append(link, title === page ? "" : where, excerpt(words, patterns));
+    item.append(link, title === page ? "" : where, excerpt(hit, patterns));
     return item;
   }
 

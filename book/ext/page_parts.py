@@ -15,6 +15,7 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx_exercise.nodes import solution_node
 
 LENGTH = 200  # characters of a description; search engines show about 160
+FRAME = ("In this chapter", "Prerequisites", "What to notice", "Open in Colab")  # how every chapter begins
 PREVIEW = "_static/preview.png"
 WIDGET = '<script type="application/vnd.jupyter.widget-view+json">'
 NO_WIDGET = "A widget stands here. It needs JavaScript, which is off in this browser."
@@ -22,10 +23,10 @@ NO_FORMULAS = "Formulas need JavaScript, which is off in this browser: you see t
 
 
 def description(doctree: nodes.document) -> str:
-    """The page's first sentences that are more than a link, as many as fit."""
+    """The first sentences of the page's own text, as many as fit."""
     for paragraph in doctree.findall(nodes.paragraph):
         text = " ".join(inline(paragraph).split())
-        if len(text) < 60 or any(isinstance(child, nodes.reference) and len(paragraph) == 1 for child in paragraph):
+        if not isinstance(paragraph.parent, nodes.section) or len(text) < 60 or text.startswith(FRAME):
             continue
         if len(text) <= LENGTH:
             return text

@@ -10,6 +10,7 @@ from docutils import nodes
 
 COMMAND = re.compile(r"\\([A-Za-z]+)\*?")
 SYMBOLS = {"infty": "∞", "le": "≤", "ge": "≥", "ne": "≠", "to": "→", "times": "×", "approx": "≈", "in": "∈"}
+NAMES = {"lambda": "LAMDA"}  # as Unicode spells it
 # What is in no reader's words: pictures and tables of outputs, and what the page does not show.
 SKIPPED = (nodes.raw, nodes.comment, nodes.math_block, nodes.image, nodes.table)
 
@@ -21,7 +22,7 @@ def symbol(command: re.Match[str]) -> str:
         return SYMBOLS[name]
     case = "CAPITAL" if name[0].isupper() else "SMALL"
     try:
-        return unicodedata.lookup(f"GREEK {case} LETTER {name.removeprefix('var').upper()}")
+        return unicodedata.lookup(f"GREEK {case} LETTER {NAMES.get(name.lower(), name.removeprefix('var').upper())}")
     except KeyError:
         return " "
 
@@ -39,12 +40,12 @@ def inline(node: nodes.Node) -> str:
     return "".join(inline(child) for child in node.children if not isinstance(child, SKIPPED))
 
 
-def blocks(node: nodes.Node) -> Iterator[str]:
+def blocks(node: nodes.Node) -> Iterator[nodes.TextElement]:
     """The paragraphs, captions and code of a section, without the sections inside it that have titles."""
     for child in node.children:
         if isinstance(child, SKIPPED) or (isinstance(child, nodes.section) and child.next_node(nodes.title)):
             continue
         if isinstance(child, nodes.TextElement):
-            yield " ".join(inline(child).split())
+            yield child
         else:
             yield from blocks(child)

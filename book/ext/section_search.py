@@ -1,4 +1,4 @@
-"""The index of the book's own search: every section of every page, its title and its words, in `sections.js`.
+"""The index of the book's own search: every section of every page, its title, words and code, in `sections.js`.
 
 Sphinx's search knows pages, not sections, and shows no excerpt of a page opened from a file. The search page loads
 this index as a script, which a browser allows from a file too; `search.js` looks into it.
@@ -7,6 +7,7 @@ this index as a script, which a browser allows from a file too; `search.js` look
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,12 @@ from docutils import nodes
 from plain_text import blocks, inline
 from sphinx.application import Sphinx
 
-Section = tuple[str, str, str]  # anchor, title, words
+Section = tuple[str, str, str, str]  # anchor, title, words, code
 WRITTEN: dict[str, list[Section]] = {}
+
+
+def text(parts: Iterable[nodes.TextElement]) -> str:
+    return " ".join(" ".join(inline(part).split()) for part in parts)
 
 
 def sections(doctree: nodes.document) -> list[Section]:
@@ -23,8 +28,10 @@ def sections(doctree: nodes.document) -> list[Section]:
     found = []
     for section in doctree.findall(nodes.section):
         if section.children and isinstance(section[0], nodes.title):
-            words = " ".join(text for text in list(blocks(section))[1:] if text)
-            found.append((section["ids"][0], " ".join(inline(section[0]).split()), words))
+            parts = list(blocks(section))[1:]
+            code = [part for part in parts if isinstance(part, nodes.literal_block)]
+            words = [part for part in parts if not isinstance(part, nodes.literal_block)]
+            found.append((section["ids"][0], text(section[:1]), text(words), text(code)))
     return found
 
 
@@ -42,8 +49,8 @@ def write(app: Sphinx, error: Exception | None) -> None:
     cache.write_text(json.dumps(known), encoding="utf-8")
     order = [app.config.root_doc, *app.env.toctree_includes.get(app.config.root_doc, [])]
     pages = [[app.builder.get_target_uri(name), known[name]] for name in order if name in known]
-    text = f"const SECTIONS = {json.dumps(pages, ensure_ascii=False, separators=(',', ':'))};\n"
-    (Path(app.outdir) / "sections.js").write_text(text, encoding="utf-8")
+    script = f"const SECTIONS = {json.dumps(pages, ensure_ascii=False, separators=(',', ':'))};\n"
+    (Path(app.outdir) / "sections.js").write_text(script, encoding="utf-8")
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
