@@ -49,11 +49,11 @@ document.addEventListener("DOMContentLoaded", () => {
 
   // A display that is a little too wide is set smaller. What is wider still scrolls, as code and tables do, and fades at the
   // edge where there is more.
-  const SMALLEST = 0.8;
+  const smallest = () => (wide.matches ? 0.66 : 0.8);
   const fit = (display) => {
     display.dataset.size ??= parseFloat(display.style.fontSize) || 100;
     display.style.fontSize = `${display.dataset.size}%`;
-    const room = Math.max(SMALLEST, Math.floor((100 * display.clientWidth) / display.scrollWidth) / 100);
+    const room = Math.max(smallest(), Math.floor((100 * display.clientWidth) / display.scrollWidth) / 100);
     if (room < 1) display.style.fontSize = `${display.dataset.size * room}%`;
   };
   const fade = (node) => {

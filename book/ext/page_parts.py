@@ -14,7 +14,7 @@ from sphinx.application import Sphinx
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx_exercise.nodes import solution_node
 
-LENGTH = 200  # characters of a description; search engines show about 160
+LENGTH = 170  # characters of a description; search engines show about 160
 FRAME = ("In this chapter", "Prerequisites", "What to notice", "Open in Colab")  # how every chapter begins
 PREVIEW = "_static/preview.png"
 WIDGET = '<script type="application/vnd.jupyter.widget-view+json">'
