@@ -23,7 +23,7 @@ def chapter(docname: str) -> int | None:
 
 
 def renumber(app: Sphinx, env: BuildEnvironment) -> list[str]:
-    """Count anew, by chapter, what Sphinx has counted through: `toc_fignumbers[page][kind][name]`, in the pages' order."""
+    """Count anew, by chapter, what Sphinx counted through; each kind of a page has its names in their order there."""
     outside: dict[str, int] = defaultdict(int)
     for docname, kinds in env.toc_fignumbers.items():
         number = chapter(docname)

@@ -12,11 +12,12 @@ import pytest
 from sphinx.application import Sphinx
 from sphinx.util.docutils import docutils_namespace, patch_docutils
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "book" / "ext"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "book" / "ext"))
 
 from chapter_numbers import chapter
 from plain_text import readable
+
+ROOT = Path(__file__).parents[2]
 
 EXTENSIONS = ["myst_parser", "sphinxcontrib.bibtex", "sphinx_proof", "sphinx_exercise"]
 OWN = ["chapter_numbers", "author_year", "section_search", "page_parts"]
@@ -31,7 +32,8 @@ $$ a = b $$ (margin-one)
 
 $$ c = d $$ (margin-two)
 
-By {eq}`margin-two`, {numref}`fig-margin`, {prf:ref}`thm-margin` and {ref}`ex-margin` all is well, as {cite}`two2020` say.
+By {eq}`margin-two`, {numref}`fig-margin`, {prf:ref}`thm-margin` and {ref}`ex-margin` all is well,
+as {cite}`two2020` say.
 
 ```{prf:theorem} A bound
 :label: thm-margin
@@ -60,15 +62,16 @@ Do it, with {eq}`margin-one` and {eq}`later`.
 """
 PLAIN = """# Plain page
 
-The first sentence of this page says what it is about, and a search engine shows it. The second one is so long that it does
-not fit into a description any more, which therefore ends before it.
+The first sentence of this page says what it is about, and a search engine shows it. The second one is so long that it
+does not fit into a description any more, which therefore ends before it.
 
 $$ g = h $$ (plain)
 
 ```{bibliography}
 ```
 """
-REFERENCES = """@article{two2020, author={Man{\\'e}, Ann and Dollár, Bo}, title={T}, journal={J}, year={2020}, doi={10.1/x}}
+REFERENCES = """@article{two2020, author={Man{\\'e}, Ann and Dollár, Bo}, title={T}, journal={J}, year={2020},
+  doi={10.1/x}}
 @misc{three2021, author={One, A and Two, B and Three, C}, title={Longer}, year={2021}}
 """
 FILES = {

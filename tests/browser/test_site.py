@@ -1,4 +1,4 @@
-"""The built folder as a whole: mathematics, search, navigation and print without a server. Its pages: test_built_pages.py."""
+"""The built folder as a whole: search, navigation, print, numbers, without a server. Its pages: test_built_pages.py."""
 
 from __future__ import annotations
 
@@ -139,13 +139,17 @@ def test_a_line_has_75_to_80_characters_on_wide_screens(open_page: Callable[...,
     page = open_page("book/index")
     for width in (1280, 1440, 1920):
         page.set_viewport_size({"width": width, "height": 900})
-        lines = page.locator("article section > p").nth(2).evaluate(
-            """(node) => {
+        lines = (
+            page.locator("article section > p")
+            .nth(2)
+            .evaluate(
+                """(node) => {
                 const [text, range, tops] = [node.textContent, document.createRange(), new Set()];
                 range.selectNodeContents(node);
                 for (const box of range.getClientRects()) tops.add(Math.round(box.top / 8));
                 return text.length / (tops.size - 0.5);
             }"""
+            )
         )
         assert 65 <= lines <= 90, f"{lines:.0f} characters a line at {width} pixels"
 
@@ -180,8 +184,8 @@ def test_print_clips_nothing_and_has_no_solutions(open_page: Callable[..., Page]
 def test_a_page_says_what_it_is_to_whoever_links_to_it(html: Path) -> None:
     for name in PAGES:
         head = (html / f"{name}.html").read_text(encoding="utf-8").partition("</head>")[0]
-        [description] = re.findall(r'<meta (?:content="([^"]*)" name="description"|name="description" content="([^"]*)")', head)
-        text = "".join(description)
+        [meta] = [tag for tag in re.findall(r"<meta [^>]*>", head) if 'name="description"' in tag]
+        text = re.findall(r'content="([^"]*)"', meta)[0]
         assert 40 <= len(text) <= 200, f"{name}: {text}"
         assert not text.startswith("In this chapter")
         assert 'property="og:image"' in head
