@@ -40,9 +40,9 @@ document.addEventListener("DOMContentLoaded", () => {
 
   // Escape closes the menus of the article's bar, until the pointer comes back or the button is used again.
   const menus = all(".bd-header-article .dropdown");
-  document.addEventListener("keydown", ({ key }) => {
+  window.addEventListener("keydown", ({ key }) => {
     if (key === "Escape") for (const menu of menus) menu.classList.add("book-closed");
-  });
+  }, true);  // before the theme, which lets no one else have it
   for (const menu of menus) {
     for (const event of ["mouseleave", "click"]) menu.addEventListener(event, () => menu.classList.remove("book-closed"));
   }
