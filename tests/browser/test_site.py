@@ -56,7 +56,8 @@ def test_search_leads_to_a_section(open_page: Callable[..., Page], words: str) -
     section = page.locator("#search-results a[href*='#']").first
     anchor = section.get_attribute("href").partition("#")[2]  # type: ignore[union-attr]
     section.click()
-    expect(page.locator(f"[id='{anchor}']")).to_be_in_viewport(timeout=20_000)  # a page with widgets is heavy
+    page.wait_for_url(f"**#{anchor}")  # until it is loaded: a page with widgets is heavy
+    expect(page.locator(f"[id='{anchor}']")).to_be_in_viewport()
 
 
 def test_search_says_that_nothing_was_found(open_page: Callable[..., Page]) -> None:
