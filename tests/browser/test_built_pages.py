@@ -35,6 +35,15 @@ PLACES = {
 # Some time after a change of size the theme puts what scrolls sideways into the Tab order.
 REACHABLE = """() => [...document.querySelectorAll('pre, .cell_output > .output, .pst-scrollable-table-container')]
   .every((node) => node.scrollWidth <= node.clientWidth || node.tabIndex === 0)"""
+# What is wider than its place scrolls and fades at the edge where there is more.
+SCROLLING = "div.math mjx-container, div.highlight pre, .pst-scrollable-table-container, .cell_output > .output"
+FADED = """(selector) => [...document.querySelectorAll(selector)].every(
+  (node) => node.scrollWidth <= node.clientWidth + 1 || node.classList.contains('more-right'))"""
+CUT = """(selector) => [...document.querySelectorAll(selector)]
+  .filter((node) => node.scrollWidth > node.clientWidth + 1)
+  .map((node) => `${node.parentElement.id} by ${node.scrollWidth - node.clientWidth} pixels`)"""
+BEYOND = """() => [...document.querySelectorAll('p mjx-container mjx-math')]
+  .filter((node) => !node.closest('table') && node.getBoundingClientRect().right > innerWidth).map((node) => node.textContent)"""
 
 
 def stored_kinds(page: str) -> list[str]:
@@ -65,6 +74,13 @@ def test_page(
         screenshot(page, f"{name}-{theme}")
         for kind in kinds:
             screenshot(find(page, kind), f"{name}-{kind}-{theme}")
+    for width in (1280, 768, 390):
+        page.set_viewport_size({"width": width, "height": 800})
+        page.wait_for_function(FADED, arg=SCROLLING)
+        assert page.evaluate("document.scrollingElement.scrollWidth") <= width
+        assert page.evaluate(BEYOND) == [], f"formulas in the text at {width} pixels"
+        if width == 1280:
+            assert page.evaluate(CUT, "div.math mjx-container") == [], "displays that a desktop cuts"
     page.set_viewport_size({"width": 360, "height": 800})
     page.wait_for_function(REACHABLE)
     assert page.evaluate("document.scrollingElement.scrollWidth") <= 360
