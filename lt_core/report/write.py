@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lt_core import plots
 from lt_core.records import RecordError, write_atomically
-from lt_core.report import analysis, methods, recipe
+from lt_core.report import analysis, crossed, inside, methods, recipe
 from lt_core.report.study import MissingRuns, Study
 from lt_core.training.recipes import RECIPES
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-MODULES = (recipe, methods, analysis)
+MODULES = (recipe, methods, crossed, inside, analysis)
 # By name; each takes a Study and gives a pandas DataFrame, or a matplotlib Figure.
 TABLES: dict[str, Callable[[Study], pd.DataFrame]] = {f.__name__: f for m in MODULES for f in m.TABLES}
 FIGURES: dict[str, Callable[[Study], Figure]] = {f.__name__: f for m in MODULES for f in m.FIGURES}
