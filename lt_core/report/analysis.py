@@ -182,7 +182,7 @@ def superclasses(study: Study) -> pd.DataFrame:
     """Where the errors go, in percent: into the image's superclass, upwards, and into the same pairs of classes.
 
     The last two columns are the `shared_pairs` with balanced softmax, and what chance would give: the mean over
-    shuffles of both methods' wrong answers among their wrongly answered images.
+    shuffles of the other method's wrong answers among its wrongly answered images.
     """
     import pandas as pd
 
@@ -228,15 +228,17 @@ def shared_pairs(ours: Tensor, theirs: Tensor, labels: Tensor) -> float:
 
 
 def _shared_by_lot(ours: Tensor, theirs: Tensor, labels: Tensor) -> float:
-    """`shared_pairs` after shuffling each method's wrong answers among its wrongly answered images."""
+    """`shared_pairs` after shuffling their wrong answers among their wrongly answered images; mean over shuffles.
+
+    How often each class is missed and wrongly named stays, who is taken for whom does not.
+    """
     generator = torch.Generator().manual_seed(0)
-
-    def shuffled(answers: Tensor) -> Tensor:
-        wrong, drawn = (answers != labels).nonzero()[:, 0], answers.clone()
-        drawn[wrong] = answers[wrong[torch.randperm(len(wrong), generator=generator)]]
-        return drawn
-
-    return float(np.mean([shared_pairs(shuffled(ours), shuffled(theirs), labels) for _ in range(SHUFFLES)]))
+    wrong, shares = (theirs != labels).nonzero()[:, 0], []
+    for _ in range(SHUFFLES):
+        drawn = theirs.clone()
+        drawn[wrong] = theirs[wrong[torch.randperm(len(wrong), generator=generator)]]
+        shares.append(shared_pairs(ours, drawn, labels))
+    return float(np.mean(shares))
 
 
 def _treatments(study: Study, key: str, digits: int) -> pd.DataFrame:
@@ -260,7 +262,7 @@ def _treatments(study: Study, key: str, digits: int) -> pd.DataFrame:
 def _error_shares(
     answers: Tensor, labels: Tensor, superclass: Tensor, counts: Tensor, masks: dict[str, Tensor]
 ) -> dict[tuple[str, str], Any]:
-    """Percent of the errors on each group's images that stay in the superclass, and that go to more frequent classes."""
+    """Percent of each group's errors that stay in the superclass, and that go to a more frequent class."""
     near, up = superclass[answers] == superclass[labels], counts[answers] > counts[labels]
     wrong = answers != labels
     return {
