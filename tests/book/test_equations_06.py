@@ -106,10 +106,12 @@ def test_06_adjustment(assert_equation: Check, generator: torch.Generator) -> No
     # The left side is read off the loss: with one rival the target's odds give the amount taken off.
     cosines, targets = draw(generator)
     loss = lt.losses.ala_loss(cosines, targets, COUNTS, scale=SCALE, reduction="none")
-    rest = torch.stack([
-        sum((torch.exp(SCALE * row[j]) for j in range(4) if j != y), torch.zeros((), dtype=torch.float64))
-        for row, y in zip(cosines, targets, strict=True)
-    ])
+    rest = torch.stack(
+        [
+            sum((torch.exp(SCALE * row[j]) for j in range(4) if j != y), torch.zeros((), dtype=torch.float64))
+            for row, y in zip(cosines, targets, strict=True)
+        ]
+    )
     target = cosines.gather(1, targets[:, None]).squeeze(1)
     subtracted = target - torch.log(rest / torch.expm1(loss)) / SCALE
     df, qf = (1 - target) / 2, quantity_of(targets)

@@ -222,7 +222,9 @@ def test_12_ceiling(assert_equation: Check, generator: torch.Generator) -> None:
     left = torch.corrcoef(torch.stack([ours, theirs]))[0, 1]
     kept = delta.var() / ours.var(), (1.5 * delta).var() / theirs.var()
     right = (kept[0] * kept[1]).sqrt()
-    assert_equation(left, right, wrong=[kept[0] * kept[1], (kept[0] / kept[1]).sqrt(), (1 / (kept[0] * kept[1])).sqrt()])
+    assert_equation(
+        left, right, wrong=[kept[0] * kept[1], (kept[0] / kept[1]).sqrt(), (1 / (kept[0] * kept[1])).sqrt()]
+    )
     noises = 2 * float(first.var()), 2 * float(second.var())  # of one run; an effect is the mean of two
     assert_equation(class_lines.ceiling((float(ours.var()), float(theirs.var())), noises, 2), right)
 
@@ -266,7 +268,8 @@ def test_12_bend(assert_equation: Check, generator: torch.Generator) -> None:
     assert_equation(left, right, wrong=wrong)
     bend, line, both = crossed._bend((a.detach() + noise(generator, CLASSES, 1)).numpy(), counts.numpy())
     assert_equation(torch.from_numpy(bend), [linear, square])
-    assert both == pytest.approx(1) and line < 0.999
+    assert both == pytest.approx(1)
+    assert line < 0.999
 
 
 @pytest.mark.display("00000000")

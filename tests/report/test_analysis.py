@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy import stats
 
 import lt_core as lt
 from lt_core import records
 from lt_core.data import CIFAR100_SUPERCLASSES, class_counts
-from lt_core.report import MissingRuns, analysis
+from lt_core.report import MissingRuns, analysis, crossed, inside
 
 from .conftest import MakeStudy, crossed_records, make_record, six_methods
 
@@ -23,8 +24,8 @@ def test_treatments_name_the_test_set_and_the_double_correction(make_study: Make
         assert any("sees the test set" in column for column in table.columns)
         assert table["as trained"].tolist() == [value] * 6
         twice = table.index[table["adjusted, τ = 1"].str.contains("twice")]
-        assert list(twice) == ["balanced softmax", "LDAM-DRW", "GALA"]
-    assert analysis.calibration(study)["adjusted, τ = 1"]["ALA"] == "22.0 ± 0.0"
+        assert list(twice) == ["balanced softmax (linear)", "LDAM-DRW (cosine)", "GALA (linear)"]
+    assert analysis.calibration(study)["adjusted, τ = 1"]["ALA (cosine)"] == "22.0 ± 0.0"
 
 
 def test_reliability_curve_by_hand() -> None:
@@ -53,14 +54,15 @@ def test_superclasses_count_where_errors_go(make_study: MakeStudy) -> None:
     wrong = predictions != labels
     near = superclass[predictions] == superclass[labels]
     few = counts[labels] < 20
-    row = table.loc["balanced softmax"]
+    row = table.loc["balanced softmax (linear)"]
     expected = 100 * near[wrong & few].double().mean().item()
-    assert row[("inside the superclass (%)", "few")] == pytest.approx(expected, abs=0.5)
+    assert row[("in the superclass (%)", "few")] == pytest.approx(expected, abs=0.5)
     up = counts[predictions] > counts[labels]
     expected = 100 * up[wrong & few].double().mean().item()
     assert row[("to a more frequent class (%)", "few")] == pytest.approx(expected, abs=0.5)
+    assert row["pairs shared with balanced softmax (%)"].tolist() == ["", ""]  # with itself
     lot = table.loc["any other class, by lot"]
-    assert lot["inside the superclass (%)"].tolist() == [round(400 / 99)] * 3
+    assert lot["in the superclass (%)"].tolist() == [round(400 / 99)] * 3
     by_hand = [np.mean([(counts > counts[c]).sum().item() / 99 for c in range(70, 100)])]
     assert lot[("to a more frequent class (%)", "few")] == round(100 * by_hand[0])
 
@@ -68,11 +70,11 @@ def test_superclasses_count_where_errors_go(make_study: MakeStudy) -> None:
 def test_every_item_works_on_a_whole_study(make_study: MakeStudy) -> None:
     made = [*six_methods(seeds=(0, 1)), *crossed_records((20, 50)), make_record(loss="gala", classifier="cosine")]
     study = make_study(made, arrays=True)
-    for item in analysis.TABLES:
+    for item in (*inside.TABLES, *analysis.TABLES, *crossed.TABLES):
         table = item(study)
         assert isinstance(table, pd.DataFrame)
         assert len(table)
-    for item in analysis.FIGURES:
+    for item in (*inside.FIGURES, *analysis.FIGURES, *crossed.FIGURES):
         assert item(study).axes
 
 
@@ -111,3 +113,41 @@ def test_labels_are_those_of_the_data_set(cifar_root: Path) -> None:
     data = lt.data.cifar100_lt(cifar_root)
     assert torch.equal(labels, data.test_targets)
     assert data.superclasses == [CIFAR100_SUPERCLASSES[s] for s in superclass]
+
+
+def test_prior_and_calibration_has_a_joint_interval(make_study: MakeStudy) -> None:
+    made = six_methods(seeds=(0, 1, 2))
+    for record, gain in zip(made[2::6], (0.4, 0.6, 0.8), strict=True):  # balanced softmax
+        record["posthoc"]["rebalance"]["top1"] = record["final"]["last"]["top1"] + gain
+    table = analysis.prior_and_calibration(make_study(made))
+    gains = table["top-1 (%)", "gain of re-balancing"]
+    half = stats.t.ppf(1 - 0.05 / 12, 12) * 0.2 / 3**0.5  # its own SD is larger than the pooled one
+    assert gains["balanced softmax (linear)"] == f"+0.6 [{0.6 - half:+.1f}, {0.6 + half:+.1f}]"
+    assert table["top-1 (%)", "adjusted"].str.contains("twice").sum() == 3
+
+
+def test_a_single_seed_has_a_gain_and_no_interval(make_study: MakeStudy) -> None:
+    table = analysis.prior_and_calibration(make_study(six_methods(seeds=(0,))))
+    assert table["top-1 (%)", "gain of re-balancing"].str.fullmatch(r"\+1\.0").all()
+
+
+def test_joint_half_widths_hold_for_all_rows_at_once() -> None:
+    assert analysis.joint_half_widths({"a": [1.0, 2.0], "b": [1.0]}) == {"a": None, "b": None}
+    generator = np.random.default_rng(0)
+    missed = 0
+    for _ in range(2000):
+        values = {str(m): generator.normal(0, 1, 3).tolist() for m in range(6)}
+        halves = analysis.joint_half_widths(values)
+        missed += any(abs(np.mean(row)) > (halves[name] or 0) for name, row in values.items())
+    assert missed / 2000 < 0.05
+
+
+def test_shared_pairs_by_hand_and_by_lot() -> None:
+    labels = torch.arange(4).repeat(25)
+    ours = (labels + 1) % 4  # every image of class k is called k + 1
+    assert analysis.shared_pairs(ours, ours, labels) == 1
+    turned = (labels - 1) % 4  # the same pairs, the other way round
+    assert analysis.shared_pairs(ours, turned, labels) == 1
+    far = (labels + 2) % 4  # pairs {0, 2} and {1, 3} against a ring of four
+    assert analysis.shared_pairs(ours, far, labels) == 0
+    assert 0.4 < analysis._shared_by_lot(ours, ours, labels) < 0.9  # four of the six pairs are in the ring

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lt_core import records
+from lt_core import plots, records
 from lt_core.data import CIFAR100_CLASSES, class_counts, counts_in_order
 from lt_core.report import MissingRuns, crossed
 
 from .conftest import EFFECTS, METHODS, MakeStudy, counts_of, crossed_records, make_record, six_methods, turned
+
+BALANCED, ALA = "balanced softmax (linear)", "ALA (cosine)"
 
 
 def leading_number(text: str) -> float:
@@ -35,7 +37,7 @@ def test_fit_is_the_regression_with_a_column_for_every_class() -> None:
     fit = crossed.fit_line(accuracy, counts)
     assert fit.slope == pytest.approx(solution[0])
     assert fit.effects == pytest.approx(solution[1:] - solution[1:].mean())
-    assert fit.shares["residual"] * accuracy.var() * accuracy.size == pytest.approx(residual[0])
+    assert fit.shares["rest"] * accuracy.var() * accuracy.size == pytest.approx(residual[0])
     assert sum(fit.shares.values()) == pytest.approx(1)
 
 
@@ -48,7 +50,7 @@ def test_the_interval_is_near_a_bootstrap_over_classes() -> None:
     drawn = [generator.integers(100, size=100) for _ in range(800)]
     low, high = np.quantile([crossed.fit_line(accuracy[d], counts[d]).slope for d in drawn], [0.025, 0.975])
     assert (fit.low, fit.high) == pytest.approx((low, high), abs=0.15)
-    independent = 1.98 * (fit.shares["residual"] * accuracy.var() / np.log2(counts).var(1).sum() / 4) ** 0.5
+    independent = 1.98 * (fit.shares["rest"] * accuracy.var() / np.log2(counts).var(1).sum() / 4) ** 0.5
     assert (fit.high - fit.low) / 2 > 1.2 * independent
 
 
@@ -73,43 +75,60 @@ def test_fit_refuses_counts_that_never_differ() -> None:
 def test_crossed_tables_find_what_was_built_in(make_study: MakeStudy) -> None:
     study = make_study(crossed_records((0, 20, 50)))
     fit = crossed.crossed_fit(study)
-    assert list(fit["rotations"]) == [3, 3, 3]
-    assert [leading_number(text) for text in fit["points a doubling"]] == [7.0, 4.0, 7.0]
-    assert fit["sd of class effects"].tolist() == pytest.approx([EFFECTS.std(ddof=1).round(1)] * 3)
-    assert fit.filter(like="(%)").sum(axis=1).tolist() == pytest.approx([100] * 3, abs=2)
+    assert list(fit.index) == ["cross-entropy (cosine)", BALANCED, ALA]
+    assert list(fit["", "orders"]) == [3, 3, 3]
+    assert [leading_number(text) for text in fit["points a doubling", "all orders"]] == [7.0, 4.0, 7.0]
+    assert fit["SD of class effects", "found"].tolist() == [f"{EFFECTS.std(ddof=1):.1f}"] * 3
+    assert fit["SD of class effects", "without runs"].tolist() == ["–"] * 3  # one seed
+    assert fit["share of variance (%)"].sum(axis=1).tolist() == pytest.approx([100] * 3, abs=2)
     change = crossed.crossed_change(study)
-    assert list(change.index) == ["balanced softmax", "ALA"]
-    assert leading_number(change["points a doubling"]["balanced softmax"]) == -3.0
-    assert leading_number(change["top-1"]["ALA"]) == 0.0
-    assert change["correlation of class effects"].tolist() == pytest.approx([1.0, 1.0])
+    assert list(change.index) == [BALANCED, ALA]
+    assert leading_number(change["change", "points a doubling"][BALANCED]) == -3.0
+    assert leading_number(change["change", "top-1"][ALA]) == 0.0
+    assert change["correlation of effects", "found"].tolist() == ["1.00", "1.00"]
+    assert change["correlation of effects", "ceiling"].tolist() == ["–", "–"]
+
+
+def test_runs_of_other_seeds_take_their_noise_off_the_effects(make_study: MakeStudy) -> None:
+    made = crossed_records((0, 50))
+    for record in [r for r in made if r["config"]["class_order"] is None]:
+        again = np.array(record["final"]["last"]["per_class"]) + np.tile([6.0, -6.0], 50)  # variance 18 in every class
+        options = {key: record["config"][key] for key in ("loss", "classifier")}
+        made.append(make_record(again, seed=1, **options))
+    study = make_study(made)
+    fit, change = crossed.crossed_fit(study), crossed.crossed_change(study)
+    kept = EFFECTS.var(ddof=1) - 18 / 2
+    assert fit["SD of class effects", "without runs"].tolist() == [f"{kept**0.5:.1f}"] * 3
+    assert change["correlation of effects", "ceiling"].tolist() == [f"{kept / EFFECTS.var(ddof=1):.2f}"] * 2
 
 
 def test_an_order_that_is_no_rotation_is_left_out(make_study: MakeStudy) -> None:
     other = tuple(np.random.default_rng(5).permutation(100).tolist())
     wild = [make_record(np.full(100, 1.0), class_order=other, **method) for method in METHODS]
     fit = crossed.crossed_fit(make_study([*crossed_records((0, 50)), *wild]))
-    assert list(fit["rotations"]) == [2, 2, 2]
-    assert leading_number(fit["points a doubling"].iloc[0]) == 7.0
+    assert list(fit["", "orders"]) == [2, 2, 2]
+    assert leading_number(fit["points a doubling", "all orders"].iloc[0]) == 7.0
 
 
 def test_methods_are_compared_on_shared_rotations_only(make_study: MakeStudy) -> None:
     made = crossed_records((0, 50))
     extra = make_record(np.full(100, 90.0), class_order=turned(20), **METHODS[1])
     study = make_study([*made, extra])
-    assert list(crossed.crossed_fit(study)["rotations"]) == [2, 3, 2]
+    assert list(crossed.crossed_fit(study)["", "orders"]) == [2, 3, 2]
     change = crossed.crossed_change(study)
-    assert list(change["rotations"]) == [2, 2]
-    assert leading_number(change["points a doubling"]["balanced softmax"]) == -3.0
+    assert list(change["", "orders"]) == [2, 2]
+    assert leading_number(change["change", "points a doubling"][BALANCED]) == -3.0
 
 
 def test_missing_rotations_are_named(make_study: MakeStudy) -> None:
     study = make_study(six_methods(seeds=(0,)))
-    for item in (*crossed.TABLES, *crossed.FIGURES, crossed.difficulty_signals):
+    for item in (*crossed.TABLES, *crossed.FIGURES):
         with pytest.raises(MissingRuns, match=r"no short run of .* in a second rotation"):
             item(study)
 
 
-def test_halves_find_what_a_loss_does_to_hard_tails(make_study: MakeStudy) -> None:
+@pytest.mark.parametrize("judge", ["other orders", "same cells"])
+def test_halves_find_what_a_loss_does_to_hard_tails(make_study: MakeStudy, judge: str) -> None:
     made = crossed_records((0, 50), slopes=(5.0, 5.0, 5.0))
     hard = np.median(EFFECTS) > EFFECTS
     for record in made:
@@ -118,12 +137,29 @@ def test_halves_find_what_a_loss_does_to_hard_tails(make_study: MakeStudy) -> No
             counts = np.array(counts_in_order(class_counts(100, 500, 100), order))
             last = record["final"]["last"]
             last["per_class"] = (np.array(last["per_class"]) + 3.0 * (hard & (counts < 20))).tolist()
-    table = crossed.crossed_halves(make_study(made))
-    assert list(table.index) == [(g, k) for g in records.GROUPS for k in ("hard", "easy")]
-    assert leading_number(table["ALA"][("few", "hard")]) == 3.0
-    others = table["ALA"].drop(("few", "hard")).map(leading_number)
-    assert others.abs().max() <= 0.1  # the split is by effects that the change itself moves a little
-    assert table["balanced softmax"].map(leading_number).abs().max() == 0
+    table = crossed.crossed_halves(make_study(made), judge=judge)
+    assert list(table.index) == [(g, k) for g in records.GROUPS for k in ("harder", "easier")]
+    ala = table["change (points)", ALA].map(leading_number)
+    assert ala["few", "harder"] > 2.5 > 0.6 > ala["few", "easier"]  # medians within the group are not the overall one
+    assert ala.drop("few").abs().max() == 0
+    assert table["change (points)", BALANCED].map(leading_number).abs().max() == 0
+
+
+def test_only_the_judge_of_other_orders_is_free_of_regression_to_the_mean(make_study: MakeStudy) -> None:
+    """Equal classes and fresh noise in every run: no half gains more than another."""
+    generator, made = np.random.default_rng(8), []
+    for shift in (0, 50):
+        for method in METHODS:
+            noise = generator.normal(0, 8, 100)
+            made.append(make_record(40 + 2 * np.log2(counts_of(shift)) + noise, class_order=turned(shift), **method))
+    study = make_study(made)
+    gaps = {}
+    for judge in crossed.JUDGES:
+        moved = crossed.crossed_halves(study, judge=judge)["change (points)", BALANCED].map(leading_number)
+        gaps[judge] = np.mean([moved[g, "harder"] - moved[g, "easier"] for g in records.GROUPS])
+    assert abs(gaps["other orders"]) < 3
+    with pytest.raises(ValueError, match="judge is 'mine'"):
+        crossed.crossed_halves(study, judge="mine")
 
 
 def test_clustered_mean_counts_classes_not_cells() -> None:
@@ -137,42 +173,42 @@ def test_clustered_mean_counts_classes_not_cells() -> None:
     assert "one class" in crossed._clustered(values, one)
 
 
-def test_extremes_and_showpieces_are_the_right_classes(make_study: MakeStudy) -> None:
-    study = make_study(crossed_records((0, 50)))
-    table = crossed.crossed_extremes(study, number=2)
+def test_extremes_are_the_right_classes(make_study: MakeStudy) -> None:
+    table = crossed.crossed_extremes(make_study(crossed_records((0, 50))), number=2)
     order = np.argsort(-EFFECTS)
     assert list(table.index) == [CIFAR100_CLASSES[c] for c in (*order[:2], *order[-2:])]
     assert table["rank"].tolist() == [1, 2, 99, 100]
     assert table["images, canonical"].tolist() == [int(counts_of(0)[c]) for c in (*order[:2], *order[-2:])]
-    chosen = crossed.showpieces(study)
-    assert chosen["easiest"] == order[0]
-    assert chosen["hardest"] == order[-1]
-    assert counts_of(0)[chosen["head yet hard"]] > 100
-    assert counts_of(0)[chosen["tail yet easy"]] < 20
-    assert len(set(chosen.values())) == 4
 
 
-def test_checks_see_a_bend(make_study: MakeStudy) -> None:
+def test_checks_see_a_bend_and_the_floor(make_study: MakeStudy) -> None:
     made = crossed_records((0, 20, 50), slopes=(5.0, 5.0, 5.0))
     for record in made:
         if record["config"]["loss"] == "ala":
             counts = np.array(counts_in_order(class_counts(100, 500, 100), record["config"]["class_order"]))
             record["final"]["last"]["per_class"] = (20 + EFFECTS + 1.0 * (np.log2(counts) - 2) ** 2).tolist()
+        if record["config"]["loss"] == "ce":
+            record["final"]["last"]["per_class"][:25] = [0.0] * 25
     table = crossed.crossed_checks(make_study(made))
-    slopes = table.filter(like="slope at").astype(float)
-    straight, bent = slopes.loc["balanced softmax"], slopes.loc["ALA"]
-    assert straight.tolist() == pytest.approx([5.0] * 3, abs=0.1)
-    assert bent.tolist() == pytest.approx([2 * (np.log2(n) - 2) for n in (10, 50, 250)], abs=0.1)
-    assert table["line and square"]["ALA"] == pytest.approx(1.0, abs=0.01)
-    assert table["R² in classes: line"]["ALA"] < 0.99
+    slopes = table["slope at … images"].astype(float)
+    assert slopes.loc[BALANCED].tolist() == pytest.approx([5.0] * 3, abs=0.1)
+    assert slopes.loc[ALA].tolist() == pytest.approx([2 * (np.log2(n) - 2) for n in (10, 50, 250)], abs=0.1)
+    assert table["R² within classes", "square"][ALA] == pytest.approx(1.0, abs=0.01)
+    assert table["R² within classes", "line"][ALA] < 0.99
+    assert table["", "cells at 0 %"].tolist() == [25, 0, 0]
 
 
 def test_crossed_figures_show_the_cells(make_study: MakeStudy) -> None:
     study = make_study(crossed_records((0, 20, 50)))
-    fig = crossed.crossed_classes(study)
+    fig = crossed.crossed_classes(study, fifth=4)
     lines = fig.axes[0].get_lines()
-    assert len(lines) == 5
-    assert all(len(line.get_xdata()) == 3 for line in lines[1:])
+    assert len(lines) == 101  # a line a class, and the mean class
+    assert all(len(line.get_xdata()) == 3 for line in lines[:100])
+    blue = [line for line in lines if line.get_color() == plots.BLUE]
+    assert len(blue) == 20
+    easiest = np.argsort(EFFECTS)[-20:]
+    heights = sorted(float(np.mean(np.asarray(line.get_ydata()) - 7 * np.log2(line.get_xdata()))) for line in blue)
+    assert heights == pytest.approx(sorted(45 - 42 + EFFECTS[easiest]), abs=0.2)
     fig = crossed.crossed_effects(study)
     assert "correlation 1.00" in fig.axes[0].get_title()
     names = {text.get_text() for text in fig.axes[0].texts}
@@ -183,8 +219,15 @@ def test_signals_tell_a_count_from_a_class_effect(make_study: MakeStudy) -> None
     made = crossed_records((0, 50))
     ala = next(r for r in made if r["config"]["loss"] == "ala" and r["config"]["class_order"] is None)
     ala["adjustment_per_class"] = {"DF": (-EFFECTS / 100).tolist()}
-    table = crossed.difficulty_signals(make_study([*made, make_record(loss="gala")]))
-    assert table["with class effect"]["DF (ALA)"] == -1.0
-    assert table["with log count"]["log theta (GALA)"] == 1.0
-    assert table["R² of both (%)"].tolist() == [100, 100]
-    assert abs(table["with log count"]["DF (ALA)"]) < 0.4
+    gala, count = make_record(loss="gala"), np.log(counts_of(0))
+    gala["adjustment_per_class"] = {"log_theta": (count - 0.01 * EFFECTS).tolist()}  # hardly more than the count
+    table = crossed.difficulty_signals(make_study([*made, gala]))
+    df, theta = table.loc["DF: ALA (cosine)"], table.loc["log θ: GALA (linear)"]
+    assert df["all classes", "effect"] == -1.0
+    assert theta["all classes", "log n"] == 1.0
+    assert abs(theta["all classes", "effect"]) < 0.3
+    assert theta["effect at equal log n"].tolist() == [-1.0] * 4
+    many = counts_of(0) > 100
+    left = EFFECTS[many] - np.polyval(np.polyfit(count[many], EFFECTS[many], 1), count[many])
+    assert df["logits", "1 SD harder"] == pytest.approx(30 * 0.2 * left.std() / 100, abs=0.01)  # s QF DF
+    assert theta["logits", "1 SD harder"] == pytest.approx(-left.std() / 100, abs=0.01)

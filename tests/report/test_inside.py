@@ -20,7 +20,7 @@ def test_hard_and_easy_shares_are_read_off_the_quantiles(make_study: MakeStudy) 
     record["target_probability"]["many"] = np.linspace(0, 1, 21).tolist()  # uniform
     record["target_probability"]["medium"] = [0.0] * 20 + [1.0]
     record["target_probability"]["few"] = None
-    row = inside.hard_and_easy(make_study([record])).loc["cross-entropy"]
+    row = inside.hard_and_easy(make_study([record])).loc["cross-entropy (linear)"]
     assert (row[("hard (%)", "many")], row[("easy (%)", "many")]) == ("20", "20")
     assert (row[("hard (%)", "medium")], row[("easy (%)", "medium")]) == ("96", "1")
     assert row[("hard (%)", "few")] == row[("easy (%)", "few")] == "–"
@@ -65,9 +65,9 @@ def test_row_balance_divides_sums(make_study: MakeStudy) -> None:
     study = make_study([make_record(loss="ce")], arrays=True)
     balanced = torch.ones(100, 100).fill_diagonal_(-99.0)
     records.save_pushes(balanced, known_pushes(), study.runs[0].folder)
-    first = inside.row_balance(study)["first epoch"].loc["cross-entropy"]
+    first = inside.row_balance(study)["first epoch"].loc["cross-entropy (linear)"]
     assert first[list(records.GROUPS)].tolist() == [1.0, 1.0, 1.0]
-    last = inside.row_balance(study)["last epoch"].loc["cross-entropy"]
+    last = inside.row_balance(study)["last epoch"].loc["cross-entropy (linear)"]
     assert last[list(records.GROUPS)].tolist() == [2.0, 2.0, 0.5]
     assert last["few-shot rows above 1 (%)"] == 0
 
@@ -76,7 +76,7 @@ def test_blocks_leave_out_what_a_class_does_to_itself(make_study: MakeStudy) -> 
     study = make_study([make_record(loss="ce", class_order=turned(50))], arrays=True)
     pushes = torch.ones(100, 100).fill_diagonal_(-50.0)
     pushes[50, 51] = 21.0  # images of the most frequent class (50) onto the second row (51)
-    blocks = analysis._block_means(study.runs[0], pushes.double(), 20)
+    blocks = inside._block_means(study.runs[0], pushes.double(), 20)
     expected = np.ones((20, 20))
     expected[0, 0] = 2.0  # 20 pairs of different classes share the 20 extra
     assert blocks == pytest.approx(expected)
@@ -88,12 +88,12 @@ def test_push_slopes_are_the_powers_of_the_counts(make_study: MakeStudy) -> None
     count = torch.tensor(np.exp(np.log(class_counts(100, 500, 100)).reshape(20, 5).mean(1)).repeat(5))
     first, last = count[:, None] * count[None, :] ** 0.5, torch.ones(100, 100)
     records.save_pushes(first.fill_diagonal_(-9.0) / 100, last, study.runs[0].folder)
-    row = inside.push_slopes(study).loc["cross-entropy"]
+    row = inside.push_slopes(study).loc["cross-entropy (linear)"]
     assert row["first epoch"].tolist() == pytest.approx([1.0, 0.5, 0.0], abs=0.01)
     assert row["last epoch"].tolist() == pytest.approx([0.0, 0.0, 0.0], abs=0.01)
 
 
-def test_ablation_shows_what_is_there_and_says_what_is_not(make_study: MakeStudy) -> None:
+def test_ablation_shows_what_is_recorded_and_no_empty_row(make_study: MakeStudy) -> None:
     options: list[dict[str, Any]] = [{}, {"quantity": None}, {"difficulty": False}, {"quantity": "log2"}]
     made = [make_record(loss="ala", loss_options=chosen, drw=drw) for chosen in options for drw in (False, True)]
     made += [make_record(loss="ce", classifier="cosine"), make_record(loss="ce"), make_record(loss="ldam", drw=True)]
@@ -101,17 +101,13 @@ def test_ablation_shows_what_is_there_and_says_what_is_not(make_study: MakeStudy
     made[0] = make_record(np.full(100, 30.0), loss="ala")
     made[-1]["final"]["last"]["top1"] = 32.0
     table = inside.ala_ablation(make_study(made))
-    every = table.xs("all", axis=1, level=1)
-    assert every["without DRW"]["DF · QF (ALA)"] == "31.0 ± 1.4"  # the default, twice
-    missing = {(row, block) for row in every.index for block in every if every[block][row] == "not recorded"}
-    assert missing == {
-        ("none: cross-entropy (cosine)", "with DRW"),
-        ("LDAM", "without DRW"),
-        ("DF · LDAM", "without DRW"),
-        ("DF · LDAM", "with DRW"),
-    }
-    assert list(table.index) == [*inside.TABLE4.values(), "ALA (quantity log2)"]
-    assert table["with DRW"]["many"]["DF · LDAM"] == ""
+    both = ("no", "yes")
+    recorded = [(row, drw) for row in ("DF", "QF", "DF · QF (ALA)") for drw in both]
+    recorded += [("none: cross-entropy", "no"), ("LDAM", "yes"), *(("ALA (quantity log2)", drw) for drw in both)]
+    assert set(table.index) == set(recorded)  # and no row that no record has
+    assert table.loc[("DF · QF (ALA)", "no"), "all"] == "31.0 ± 1.4"  # the default, twice
+    assert table.loc[("DF · QF (ALA)", "no"), "seeds"] == 2
+    assert table.index[0] == ("none: cross-entropy", "no")
 
 
 def test_ablation_without_ala_is_missing(make_study: MakeStudy) -> None:
@@ -139,7 +135,7 @@ def test_items_with_arrays_show_the_runs_that_have_them(make_study: MakeStudy) -
         with pytest.raises(MissingRuns, match="no short run of"):
             item(study)
     study = make_study([make_record(loss="ce")], arrays=True)
-    assert list(inside.row_balance(study).index) == ["cross-entropy"]
+    assert list(inside.row_balance(study).index) == ["cross-entropy (linear)"]
     with pytest.raises(MissingRuns, match="balanced softmax, LDAM-DRW with pushes"):
         inside.who_pushes_whom(study)
     with pytest.raises(MissingRuns, match="no short run of"):

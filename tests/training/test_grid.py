@@ -529,9 +529,7 @@ def test_a_second_grid_in_the_same_folder_is_refused_while_a_run_lives(tmp_path:
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
-def test_signals_interrupt_and_leave_nothing_behind(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
+def test_signals_interrupt_and_leave_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     stubborn = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); print(1, flush=True); time.sleep(60)"
     script(monkeypatch, stubborn)
     monkeypatch.setattr(grid, "PATIENCE", 0.5)
