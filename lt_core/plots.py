@@ -88,9 +88,7 @@ def per_class_accuracy(ax: Axes, records: Sequence[Mapping[str, Any]], class_cou
     for record in records:
         name = label(record)
         accuracy = np.asarray(record["final"]["last"]["per_class"])[order]
-        ax.plot(
-            accuracy, METHOD_MARKERS.get(name, "o"), color=METHOD_COLOURS.get(name), label=name, ms=3.5, alpha=0.85
-        )
+        ax.plot(accuracy, METHOD_MARKERS.get(name, "o"), color=METHOD_COLOURS.get(name), label=name, ms=3.5, alpha=0.85)
     ax.set(xlabel="class, largest first", ylabel="test accuracy (%)", ylim=(-3, 103))
     ax.legend()
 

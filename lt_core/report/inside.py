@@ -38,7 +38,7 @@ def per_class(study: Study, window: int = 11) -> Figure:
         colour, marker = plots.METHOD_COLOURS[method], plots.METHOD_MARKERS[method]
         if method == METHODS[0]:
             ax.plot(accuracy, ".", color=colour, ms=5, alpha=0.7)
-        ax.plot(_running_mean(accuracy, window), marker=marker, markevery=12, ms=5, color=colour, label=method)
+        ax.plot(_running_mean(accuracy, window), marker=marker, markevery=12, ms=5, color=colour, label=named(runs[0]))
     for border in (34.5, 69.5):
         ax.axvline(border, color="black", lw=0.8, ls=":")
     ax.set(xlabel="class, largest first", ylabel="test accuracy (%)", ylim=(-3, 103))
@@ -60,7 +60,9 @@ def probability_curves(
         for method, runs in groups.items():
             quantiles = np.mean([run.record["target_probability"][group] for run in runs], axis=0)
             colour, marker = plots.METHOD_COLOURS.get(method), plots.METHOD_MARKERS.get(method, "o")
-            ax.plot(100 * LEVELS, quantiles, marker=marker, markevery=4, ms=4, lw=1.4, color=colour, label=method)
+            ax.plot(
+                100 * LEVELS, quantiles, marker=marker, markevery=4, ms=4, lw=1.4, color=colour, label=named(runs[0])
+            )
         ax.set(title=group, xlabel="test images, sorted (%)")
     axes[0].set_ylabel("probability of the target")
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8.5)
@@ -117,14 +119,14 @@ def row_ratios(study: Study, methods: tuple[str, ...] = ("cross-entropy", "balan
 
     runs = _with_pushes(study, methods)
     fig, axes = plt.subplots(1, len(methods), figsize=(7.6, 3.3), sharey=True, squeeze=False)
-    for ax, (method, run) in zip(axes[0], runs.items(), strict=True):
+    for ax, run in zip(axes[0], runs.values(), strict=True):
         order = np.argsort(-np.array(run.class_counts), kind="stable")
         ax.axhline(1, color="black", lw=0.8)
         for epoch, colour, marker in (("first", plots.ORANGE, "o"), ("last", plots.BLUE, "D")):
             positive, negative = _row_pushes(run.pushes()[epoch])
             ratio, size = (positive / negative)[order], 2 + 2 * np.log2(1 + negative[order])
             ax.scatter(range(len(order)), ratio, s=size, marker=marker, color=colour, alpha=0.75, lw=0, label=epoch)
-        ax.set(yscale="log", title=method, xlabel="class, largest first")
+        ax.set(yscale="log", title=named(run), xlabel="class, largest first")
         ax.set_yticks([0.1, 0.2, 0.5, 1, 2, 5], ["0.1", "0.2", "0.5", "1", "2", "5"])
         ax.minorticks_off()
     axes[0][0].set_ylabel("positive / negative push")
@@ -175,7 +177,7 @@ def who_pushes_whom(
         for border in (35, 70):
             axes[row, column].axhline(border, color="white", lw=0.6)
             axes[row, column].axvline(border, color="white", lw=0.6)
-        axes[0, column].set_title(methods[column])
+        axes[0, column].set_title(named(runs[methods[column]]))
         axes[1, column].set_xlabel("row pushed down")
     for row, epoch in enumerate(("first", "last")):
         axes[row, 0].set_ylabel(f"{epoch} epoch\nimages of class")

@@ -240,6 +240,7 @@ class Trainer:
         records.save_probabilities(self.test_logits().log_softmax(1), folder)
         records.save_pushes(self.history[0]["pushes"], self.history[-1]["pushes"], folder)
 
+
 def prepare_folder(folder: Path, config: RunConfig, resume: bool) -> dict[str, Any] | None:
     """The checkpoint to go on from, if there is one; refuses a directory that must be left alone."""
     holds_run = any((folder / name).exists() for name in ("record.json", LAST, PREVIOUS))

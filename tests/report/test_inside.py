@@ -140,4 +140,4 @@ def test_items_with_arrays_show_the_runs_that_have_them(make_study: MakeStudy) -
         inside.who_pushes_whom(study)
     with pytest.raises(MissingRuns, match="no short run of"):
         analysis.reliability(study)
-    assert inside.row_ratios(study, methods=("cross-entropy",)).axes[0].get_title() == "cross-entropy"
+    assert inside.row_ratios(study, methods=("cross-entropy",)).axes[0].get_title() == "cross-entropy (linear)"
