@@ -170,7 +170,7 @@ def crossed_checks(study: Study) -> pd.DataFrame:
         bend, straight, square = _bend(runs.accuracy, runs.counts)
         rank = stats.spearmanr(line.effects, odds.effects).statistic
         rows[runs.name] = {
-            ("", "cells at 0 %"): round(100 * float((runs.accuracy == 0).mean())),
+            ("", "cells at zero (%)"): round(100 * float((runs.accuracy == 0).mean())),
             ("R² within classes", "line"): round(straight, 2),
             ("R² within classes", "square"): round(square, 2),
             **{("slope at … images", f"{n}"): round(bend[0] + 2 * bend[1] * np.log2(n), 1) for n in (10, 50, 250)},

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-# The rows of the tables. Other names, such as those of the ablations, belong to chapter 12.
+# The rows of the tables. Other names, such as those of the ablations, belong to chapter 13.
 FURTHER = (
     "cross-entropy-DRW",
     "LDAM",

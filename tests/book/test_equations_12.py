@@ -62,7 +62,7 @@ def by_the_model(mu: float, b: float, delta: Tensor, epsilon: Tensor, counts: Te
     return torch.tensor(cells, dtype=torch.float64)
 
 
-@pytest.mark.display("00000000")
+@pytest.mark.display("cc3f1a45")
 def test_12_model(assert_equation: Check, generator: torch.Generator) -> None:
     # Two studies whose errors are each other's negative: whatever the errors are, the mean of the two fits is the
     # truth, since the fit is linear and, without errors, exact.
@@ -82,7 +82,7 @@ def test_12_model(assert_equation: Check, generator: torch.Generator) -> None:
     assert abs(fits[0].slope - b) > 0.01, "the errors must be no errors that a fit never sees"
 
 
-@pytest.mark.display("00000000")
+@pytest.mark.display("25d6e5d0")
 def test_12_confounded(assert_equation: Check, generator: torch.Generator) -> None:
     counts = torch.randint(5, 500, (40,), generator=generator).double()
     x, b, mu = counts.log2(), 6.0, 30.0
@@ -96,7 +96,7 @@ def test_12_confounded(assert_equation: Check, generator: torch.Generator) -> No
     assert_equation(torch.cov(torch.stack([a, x]))[0, 1] / x.var(), b + bias)
 
 
-@pytest.mark.display("00000000")
+@pytest.mark.display("720911c4")
 def test_12_slope(assert_equation: Check, generator: torch.Generator) -> None:
     a, counts = random_cells(generator)
     slope, levels, _ = by_dummies(a, counts)
@@ -113,7 +113,7 @@ def test_12_slope(assert_equation: Check, generator: torch.Generator) -> None:
     assert_equation(torch.from_numpy(fitted(a, counts).effects), effects, wrong=[plain, plain + shift])
 
 
-@pytest.mark.display("00000000")
+@pytest.mark.display("1a4283e8")
 def test_12_variance(assert_equation: Check, generator: torch.Generator) -> None:
     a, counts = random_cells(generator)
     slope, levels, residual = by_dummies(a, counts)
@@ -142,7 +142,7 @@ def interval(a: Tensor, counts: Tensor) -> Tensor:
     return torch.stack([slope - half, slope + half])
 
 
-@pytest.mark.display("00000000")
+@pytest.mark.display("0ca18e0d")
 def test_12_interval(assert_equation: Check, generator: torch.Generator) -> None:
     a, counts = random_cells(generator)
     fit, right = fitted(a, counts), interval(a, counts)
@@ -178,7 +178,7 @@ def test_the_cluster_interval_covers_in_95_of_100_studies() -> None:
     assert 930 <= covered <= 970
 
 
-@pytest.mark.display("00000000")
+@pytest.mark.display("78ab7b08")
 def test_12_noise(assert_equation: Check, generator: torch.Generator) -> None:
     runs = 40 + 5 * noise(generator, 3, CLASSES)  # S seeds of C classes
     total = 0.0
@@ -213,7 +213,7 @@ def test_run_noise_comes_off_and_residuals_would_take_too_much() -> None:
     assert np.mean(by_residuals) < np.mean(mended) - 20
 
 
-@pytest.mark.display("00000000")
+@pytest.mark.display("4f0298a4")
 def test_12_ceiling(assert_equation: Check, generator: torch.Generator) -> None:
     # Three vectors that are exactly uncorrelated: the difficulty of both losses, and the runs' noise of either.
     vectors, _ = torch.linalg.qr(torch.cat([torch.ones(50, 1).double(), noise(generator, 50, 3)], 1))
@@ -229,7 +229,7 @@ def test_12_ceiling(assert_equation: Check, generator: torch.Generator) -> None:
     assert_equation(class_lines.ceiling((float(ours.var()), float(theirs.var())), noises, 2), right)
 
 
-@pytest.mark.display("00000000")
+@pytest.mark.display("9cb10e18")
 def test_12_odds(assert_equation: Check, generator: torch.Generator) -> None:
     # Accuracies whose log odds, with the halves, are made by the display: the fit finds what they were made from.
     counts, mu, b = random_counts(generator), -1.0, 0.6
@@ -257,7 +257,7 @@ def test_log_odds_find_the_slope_that_hits_were_drawn_with() -> None:
     assert np.mean(found) == pytest.approx(0.4, abs=0.01)
 
 
-@pytest.mark.display("00000000")
+@pytest.mark.display("6d06aa92")
 def test_12_bend(assert_equation: Check, generator: torch.Generator) -> None:
     counts, linear, square = random_counts(generator), 9.0, -0.7
     x = counts.log2().requires_grad_()
@@ -272,7 +272,7 @@ def test_12_bend(assert_equation: Check, generator: torch.Generator) -> None:
     assert line < 0.999
 
 
-@pytest.mark.display("00000000")
+@pytest.mark.display("284a306e")
 def test_12_partial(assert_equation: Check, generator: torch.Generator) -> None:
     count = noise(generator, 60)
     effect = noise(generator, 60) + 0.5 * count
