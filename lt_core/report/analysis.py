@@ -84,7 +84,7 @@ def prior_and_calibration(study: Study) -> pd.DataFrame:
 
     The gain of re-balancing is against the same network, seed by seed. Its interval (95 %, for all rows together by
     Bonferroni) has the standard deviation of the gains pooled over the methods, or the method's own if that is larger.
-    "twice" marks what takes the prior off a loss that has corrected for it already.
+    A dagger marks what takes the prior off a loss that has corrected for it already.
     """
     import pandas as pd
 
@@ -96,7 +96,7 @@ def prior_and_calibration(study: Study) -> pd.DataFrame:
     rows = {}
     for method, runs in groups.items():
         mean, half = float(np.mean(gains[method])), halves[method]
-        twice = " (twice)" if corrects(runs[0]) else ""
+        twice = " †" if corrects(runs[0]) else ""
         adjusted = [run.record["posthoc"]["adjust"] for run in runs]
         interval = "" if half is None else f" [{mean - half:+.1f}, {mean + half:+.1f}]"
         rows[named(runs[0])] = {

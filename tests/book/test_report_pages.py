@@ -35,9 +35,11 @@ def study_of(path: Path) -> lt.report.Study:
 
 
 def shown(path: Path) -> list[tuple[str, dict[str, Any], Any]]:
-    """Name, keyword arguments and cell of every table and figure of the report on a page."""
+    """Name, keyword arguments and cell of every table and figure that a page shows; hidden cells show none."""
     found = []
     for cell in cells(path):
+        if "remove-cell" in cell.metadata.get("tags", []):
+            continue
         for name, arguments in CALL.findall(cell.source):
             if name in ITEMS:
                 call = ast.parse(f"f({arguments})", mode="eval").body
