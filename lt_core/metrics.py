@@ -154,9 +154,10 @@ def balanced_error(predictions: Tensor, targets: Tensor, num_classes: int) -> fl
 
 
 def column_mean_slope(probabilities: Tensor, class_counts: Counts) -> float | None:
-    r"""How far a model's predictions still follow the training counts: 1 wholly, 0 not at all.
+    r"""How steeply a model's mean predicted probabilities follow the training counts: at 0 they are level.
 
-    The least-squares slope over the classes of the log of the mean probability on the log of the count:
+    It is no measure of the prior that a model keeps: exact posteriors of classes that do not overlap have slope 0. The
+    least-squares slope over the classes of the log of the mean probability on the log of the count:
 
     .. math::
         \bar p_j = \frac1N \sum_i p_{ij}, \qquad
@@ -174,7 +175,7 @@ def column_mean_slope(probabilities: Tensor, class_counts: Counts) -> float | No
         TypeError: probabilities that are not floating point.
 
     Source:
-        The prior that post-hoc adjustment takes off, read off the predictions; see chapter 12.
+        Chapter 13, which shows what it mixes: the prior, the overlap of the classes, and confidence.
 
     Example:
         >>> import torch, lt_core as lt

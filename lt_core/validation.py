@@ -263,9 +263,7 @@ def check_targets(
         raise ValueError(f"{name} holds the label {label}; labels are in [0, {num_classes}){also}")
 
 
-def check_logits(
-    logits: Tensor, targets: Tensor, num_classes: int | None = None, name: str = "logits"
-) -> None:
+def check_logits(logits: Tensor, targets: Tensor, num_classes: int | None = None, name: str = "logits") -> None:
     """Raise unless ``logits`` (N, C) and ``targets`` (N,) fit each other and ``num_classes``, if given.
 
     Labels are in [0, C), or -100.
@@ -278,9 +276,7 @@ def check_logits(
     check_targets(targets, logits.shape[0], logits.shape[1], ignored=True)
 
 
-def check_cosines(
-    cosines: Tensor, targets: Tensor, num_classes: int | None = None, name: str = "cosines"
-) -> None:
+def check_cosines(cosines: Tensor, targets: Tensor, num_classes: int | None = None, name: str = "cosines") -> None:
     """`check_logits`, and every value in [-1.01, 1.01]; the losses clamp them to [-1, 1]."""
     check_logits(cosines, targets, num_classes, name)
     if not checks_values() or cosines.numel() == 0:

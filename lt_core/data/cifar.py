@@ -169,8 +169,7 @@ def check_files(root: str | os.PathLike[str] | None = None, dataset: str = "cifa
         return [folder / sources.HUGGINGFACE_FOLDER / f"{split}.npz" for split in sources.read_huggingface(folder)]
     if not _kind(folder):
         raise DataError(
-            f"the data root {folder} does not exist; {fix}, or name the folder that holds"
-            f" {official.base_folder}"
+            f"the data root {folder} does not exist; {fix}, or name the folder that holds {official.base_folder}"
         )
     if not _kind(folder / official.base_folder):
         below = [path for base in _base_folders(dataset) for path in sorted(folder.glob(f"*/{base}"))]
@@ -348,9 +347,7 @@ def _fetch(name: str, folder: Path, source: str) -> None:
     if source == "toronto":
         faster = f", or pass source='huggingface' ({sources.COMMAND} --source huggingface)"
         other = faster if name == "cifar100_lt" else ""
-        sources.fetch_archive(
-            official.url, official.tgz_md5, folder, official.filename, official.base_folder, other
-        )
+        sources.fetch_archive(official.url, official.tgz_md5, folder, official.filename, official.base_folder, other)
     elif base.exists():
         raise DataError(
             f"the folder {base} holds broken official files, which come before a copy from Hugging Face;"

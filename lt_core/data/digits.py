@@ -19,9 +19,7 @@ ENLARGED = 2  # 8 × 8 to 16 × 16: the smallest size at which ResNet-8's last s
 _TEST_SEED = 2026  # of the test images, which are the same for every subset
 
 
-def digits_lt(
-    imbalance_factor: float = 100, seed: int = 0, class_order: Sequence[int] | None = None
-) -> LongTailedData:
+def digits_lt(imbalance_factor: float = 100, seed: int = 0, class_order: Sequence[int] | None = None) -> LongTailedData:
     r"""Digits-LT: an exponentially long-tailed part of scikit-learn's handwritten digits, tested on 50 of each.
 
     The grey values 0 to 16 become 0 to 255, every pixel becomes a block of 2 × 2, and the three channels are equal:

@@ -46,9 +46,7 @@ class CrossEntropyLoss(Loss):
         return cross_entropy(upcast(logits), targets, self.weight, self.reduction)
 
 
-def class_balanced_weights(
-    class_counts: Counts, beta: float = 0.9999, dtype: torch.dtype | None = None
-) -> Tensor:
+def class_balanced_weights(class_counts: Counts, beta: float = 0.9999, dtype: torch.dtype | None = None) -> Tensor:
     r"""Class weights from the effective number of samples, normalised to sum to the number of classes.
 
     .. math::

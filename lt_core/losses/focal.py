@@ -76,9 +76,7 @@ class FocalLoss(Loss):
         FocalLoss(gamma=1.0, weight=None, reduction='mean')
     """
 
-    def __init__(
-        self, gamma: float = 2.0, weight: Weight = None, reduction: str = "mean"
-    ) -> None:
+    def __init__(self, gamma: float = 2.0, weight: Weight = None, reduction: str = "mean") -> None:
         super().__init__(None, weight, reduction)
         self.gamma = check_number("gamma", gamma, low=0.0)
 

@@ -12,9 +12,7 @@ from lt_core.losses.margin import CosineMarginLoss, as_cosines, margin_cross_ent
 from lt_core.validation import REDUCTIONS, check_choice, check_cosines, check_number
 
 
-def ldam_margins(
-    class_counts: Counts, max_margin: float = 0.5, dtype: torch.dtype | None = None
-) -> Tensor:
+def ldam_margins(class_counts: Counts, max_margin: float = 0.5, dtype: torch.dtype | None = None) -> Tensor:
     r"""Margins that fall with the fourth root of the class count; the rarest class has ``max_margin``.
 
     .. math:: \Delta_c = m_{\max} \left(\frac{\min_k n_k}{n_c}\right)^{1/4}

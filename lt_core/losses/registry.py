@@ -18,9 +18,7 @@ from lt_core.losses.logit_adjusted import BalancedSoftmaxLoss, LogitAdjustedLoss
 from lt_core.validation import check_choice, check_counts
 
 
-def _class_balanced(
-    class_counts: Counts, beta: float = 0.9999, reduction: str = "mean"
-) -> CrossEntropyLoss:
+def _class_balanced(class_counts: Counts, beta: float = 0.9999, reduction: str = "mean") -> CrossEntropyLoss:
     return CrossEntropyLoss(class_balanced_weights(class_counts, beta, torch.float64), reduction)
 
 

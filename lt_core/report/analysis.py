@@ -1,31 +1,19 @@
-"""Tables and figures of chapter 12: what the runs have learned. The crossed study is in `lt_core.report.crossed`."""
+"""What the recorded predictions say (chapter 13): the prior that is left, calibration, and where the errors go."""
 
 from __future__ import annotations
 
-import inspect
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from lt_core import plots, records
-from lt_core.losses import ALALoss
 from lt_core.metrics import shot_groups
 from lt_core.posthoc import adjust_logits
-from lt_core.report import crossed
-from lt_core.report.crossed import (
-    crossed_change,
-    crossed_checks,
-    crossed_classes,
-    crossed_effects,
-    crossed_extremes,
-    crossed_fit,
-    crossed_halves,
-)
+from lt_core.report.crossed import named
 from lt_core.report.statistics import mean_sd
 from lt_core.report.study import METHODS, MissingRuns, Run, Study
 
@@ -33,9 +21,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-COSINE = crossed.BASELINE
-LEVELS = np.linspace(0, 1, 21)  # of the recorded quantiles of the target's probability
-HARD, EASY = 0.2, 0.8  # ALA's borders
+BALANCED = "balanced softmax"
+SHARED = "pairs shared with balanced softmax (%)"
+SHUFFLES = 5  # of the errors, for what two methods share by lot
 
 
 def cifar100_test_labels() -> tuple[Tensor, Tensor]:
@@ -62,15 +50,28 @@ def cifar100_test_labels() -> tuple[Tensor, Tensor]:
 
 
 def with_arrays(study: Study, file: str) -> dict[str, Run]:
-    """The canonical run of each method that has ``probabilities.npz`` or ``pushes.npz`` beside its record.
+    """The canonical run of each main method that has ``probabilities.npz`` or ``pushes.npz`` beside its record.
 
     Raises:
         MissingRuns: there is none.
     """
-    runs = {run.method: run for run in study.select(seed=0) if (run.folder / file).exists()}
-    if not runs:
+    runs = study.select(seed=0)
+    found = {run.method: run for run in runs if run.method in METHODS and (run.folder / file).exists()}
+    if not found:
         raise MissingRuns(f"no {study.recipe} run of any method with {file}")
-    return runs
+    return found
+
+
+def main_methods(study: Study) -> dict[str, list[Run]]:
+    """The recorded ones of the six methods that the chapter compares: other records change none of its tables.
+
+    Raises:
+        MissingRuns: there is none.
+    """
+    found = {method: runs for method, runs in study.by_method().items() if method in METHODS}
+    if not found:
+        raise MissingRuns(f"no {study.recipe} run of {', '.join(METHODS)}")
+    return found
 
 
 def corrects(run: Run) -> bool:
@@ -78,214 +79,56 @@ def corrects(run: Run) -> bool:
     return run.config.loss in ("la", "balanced_softmax", "gala", "cb") or run.config.drw
 
 
-def per_class(study: Study, window: int = 11) -> Figure:
-    """ALA's Figure 1 for six methods: cross-entropy's classes as points, each method's running mean as a line."""
-    import matplotlib.pyplot as plt
+def prior_and_calibration(study: Study) -> pd.DataFrame:
+    """Slope of the column means, accuracy and calibration error, as trained and after a post-hoc step.
 
-    fig, ax = plt.subplots(figsize=(7.0, 3.8))
-    for method, runs in study.by_method(*METHODS).items():
-        order = np.argsort(-np.array(runs[0].class_counts), kind="stable")
-        accuracy = np.mean([run.last["per_class"] for run in runs], axis=0)[order]
-        colour, marker = plots.METHOD_COLOURS[method], plots.METHOD_MARKERS[method]
-        if method == METHODS[0]:
-            ax.plot(accuracy, ".", color=colour, ms=5, alpha=0.7)
-        ax.plot(_running_mean(accuracy, window), marker=marker, markevery=12, ms=5, color=colour, label=method)
-    for border in (34.5, 69.5):
-        ax.axvline(border, color="black", lw=0.8, ls=":")
-    ax.set(xlabel="class, largest first", ylabel="test accuracy (%)", ylim=(-3, 103))
-    ax.legend(fontsize=8.5)
-    return fig
-
-
-def probability_curves(
-    study: Study, methods: tuple[str, ...] = ("cross-entropy", COSINE, "LDAM-DRW", "ALA", "balanced softmax")
-) -> Figure:
-    """ALA's Figure 3: the target's probability over the test images of each group, sorted; mean over seeds."""
-    import matplotlib.pyplot as plt
-
-    groups = study.by_method(*methods)
-    fig, axes = plt.subplots(1, 3, figsize=(7.6, 3.4), sharey=True)
-    for ax, group in zip(axes, records.GROUPS, strict=True):
-        for border in (HARD, EASY):
-            ax.axhline(border, color="black", lw=0.8, ls=":")
-        for method, runs in groups.items():
-            quantiles = np.mean([run.record["target_probability"][group] for run in runs], axis=0)
-            colour, marker = plots.METHOD_COLOURS.get(method), plots.METHOD_MARKERS.get(method, "o")
-            ax.plot(100 * LEVELS, quantiles, marker=marker, markevery=4, ms=4, lw=1.4, color=colour, label=method)
-        ax.set(title=group, xlabel="test images, sorted (%)")
-    axes[0].set_ylabel("probability of the target")
-    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8.5)
-    return fig
-
-
-def hard_and_easy(study: Study) -> pd.DataFrame:
-    """Share of hard (target below 0.2) and easy (above 0.8) test images in percent, read off the sorted curves."""
-    import pandas as pd
-
-    rows = {}
-    for method, runs in study.by_method().items():
-        row = {}
-        for kind in ("hard", "easy"):
-            for group in records.GROUPS:
-                shares = [_share(run.record["target_probability"][group], kind) for run in runs]
-                row[(f"{kind} (%)", group)] = mean_sd(shares, 0)
-        rows[method] = {("", "seeds"): len(runs), **row}
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("method")
-
-
-def factors(study: Study) -> Figure:
-    """ALA's Figure 4: DF, QF and A over the epochs, mean over the training images of each group and over seeds."""
-    import matplotlib.pyplot as plt
-
-    rows = _adjustment(study)
-    fig, axes = plt.subplots(1, 3, figsize=(7.6, 2.9))
-    for ax, key in zip(axes, ("DF", "QF", "A"), strict=True):
-        plots.group_curves(ax, rows, key)
-        ax.set(title=key, ylim=(0, None))
-        ax.get_legend().remove()
-    axes[1].legend(loc="center", bbox_to_anchor=(0.6, 0.62))
-    axes[0].set_ylabel("mean over training images")
-    return fig
-
-
-def factor_gaps(study: Study) -> pd.DataFrame:
-    """Few against many under QF alone and under A = DF x QF: as a difference, and as a ratio."""
-    import pandas as pd
-
-    rows = _adjustment(study)
-    chosen = {"QF": rows[-1]["QF"]}
-    chosen |= {f"{key}, epoch {row['epoch']}": row[key] for key in ("DF", "A") for row in (rows[0], rows[-1])}
-    table = {
-        name: {"many": many, "medium": medium, "few": few, "few − many": few - many, "few / many": few / many}
-        for name, (many, medium, few) in chosen.items()
-    }
-    return pd.DataFrame.from_dict(table, orient="index").round(2).rename_axis("ALA")
-
-
-def difficulty_signals(study: Study) -> pd.DataFrame:
-    """Do DF and log theta, measured on training images in canonical order, follow the count or the class effect?
-
-    Correlations over the classes; the class effect is cosine cross-entropy's of the crossed study, large for easy.
+    The gain of re-balancing is against the same network, seed by seed. Its interval (95 %, for all rows together by
+    Bonferroni) has the standard deviation of the gains pooled over the methods, or the method's own if that is larger.
+    A dagger marks what takes the prior off a loss that has corrected for it already.
     """
     import pandas as pd
 
-    runs = crossed.rotations(study, COSINE)[COSINE]
-    effects = crossed.fit_line(runs.accuracy, runs.counts).effects
+    groups = main_methods(study)
+    gains = {}
+    for method, runs in groups.items():
+        gains[method] = [run.record["posthoc"]["rebalance"]["top1"] - run.last["top1"] for run in runs]
+    halves = joint_half_widths(gains)
     rows = {}
-    for name, method, key in (("DF", "ALA", "DF"), ("log theta", "GALA", "log_theta")):
-        group = study.select(method)
-        signal = np.mean([run.record["adjustment_per_class"][key] for run in group], axis=0)
-        count = np.log2(group[0].class_counts)
-        many = count > np.log2(100)
-        rows[f"{name} ({method})"] = {
-            "with log count": _correlation(signal, count),
-            "with class effect": _correlation(signal, effects),
-            "R² of both (%)": round(100 * _explained(signal, np.stack([count, effects], 1))),
-            "many: with log count": _correlation(signal[many], count[many]),
-            "many: with class effect": _correlation(signal[many], effects[many]),
+    for method, runs in groups.items():
+        mean, half = float(np.mean(gains[method])), halves[method]
+        twice = " †" if corrects(runs[0]) else ""
+        adjusted = [run.record["posthoc"]["adjust"] for run in runs]
+        interval = "" if half is None else f" [{mean - half:+.1f}, {mean + half:+.1f}]"
+        rows[named(runs[0])] = {
+            ("", "κ"): mean_sd([run.last["column_slope"] for run in runs], 2),
+            ("top-1 (%)", "as trained"): mean_sd([run.last["top1"] for run in runs]),
+            ("top-1 (%)", "adjusted"): mean_sd([after["top1"] for after in adjusted]) + twice,
+            ("top-1 (%)", "gain of re-balancing"): f"{mean:+.1f}{interval}",
+            ("ECE (points)", "as trained"): mean_sd([run.last["ece"] for run in runs]),
+            ("ECE (points)", "adjusted"): mean_sd([after["ece"] for after in adjusted]),
         }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("signal")
-
-
-def row_ratios(study: Study, methods: tuple[str, ...] = ("cross-entropy", "balanced softmax", "LDAM-DRW")) -> Figure:
-    """Positive over negative push on each classifier row, in the first and the last epoch; large rows, large dots."""
-    import matplotlib.pyplot as plt
-
-    runs = _with_pushes(study, methods)
-    fig, axes = plt.subplots(1, len(methods), figsize=(7.6, 3.3), sharey=True, squeeze=False)
-    for ax, (method, run) in zip(axes[0], runs.items(), strict=True):
-        order = np.argsort(-np.array(run.class_counts), kind="stable")
-        ax.axhline(1, color="black", lw=0.8)
-        for epoch, colour, marker in (("first", plots.ORANGE, "o"), ("last", plots.BLUE, "D")):
-            positive, negative = _row_pushes(run.pushes()[epoch])
-            ratio, size = (positive / negative)[order], 2 + 2 * np.log2(1 + negative[order])
-            ax.scatter(range(len(order)), ratio, s=size, marker=marker, color=colour, alpha=0.75, lw=0, label=epoch)
-        ax.set(yscale="log", title=method, xlabel="class, largest first")
-        ax.set_yticks([0.1, 0.2, 0.5, 1, 2, 5], ["0.1", "0.2", "0.5", "1", "2", "5"])
-        ax.minorticks_off()
-    axes[0][0].set_ylabel("positive / negative push")
-    axes[0][0].legend(title="epoch", loc="lower left", fontsize=8.5)
-    return fig
-
-
-def row_balance(study: Study) -> pd.DataFrame:
-    """Positive over negative push, summed over the rows of each group first: no ratio of two tiny numbers."""
-    import pandas as pd
-
-    rows = {}
-    for method, run in with_arrays(study, records.PUSHES).items():
-        masks = shot_groups(run.class_counts)
-        row: dict[tuple[str, str], Any] = {}
-        for epoch, pushes in run.pushes().items():
-            positive, negative = _row_pushes(pushes)
-            for group, mask in masks.items():
-                inside = mask.numpy()
-                row[(f"{epoch} epoch", group)] = round(float(positive[inside].sum() / negative[inside].sum()), 2)
-        above = (positive > negative)[masks["few"].numpy()].mean()  # of the last epoch
-        row[("last epoch", "few-shot rows above 1 (%)")] = round(100 * float(above))
-        rows[method] = row
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("method")
 
 
-def who_pushes_whom(
-    study: Study, methods: tuple[str, ...] = ("cross-entropy", "balanced softmax", "LDAM-DRW"), blocks: int = 20
-) -> Figure:
-    """Negative pushes from the images of each class onto each row, in blocks of classes of similar frequency."""
-    import matplotlib.pyplot as plt
-    from matplotlib.colors import LogNorm
+def joint_half_widths(values: Mapping[str, Sequence[float]]) -> dict[str, float | None]:
+    """Half a 95 % interval of each row's mean, all rows together (Bonferroni); None for all where one has one value.
 
-    runs = _with_pushes(study, methods)
-    fig, axes = plt.subplots(2, len(methods), figsize=(2.5 * len(methods), 4.6), sharex=True, sharey=True)
-    pictures = {
-        (row, column): _block_means(run, run.pushes()[epoch], blocks)
-        for row, epoch in enumerate(("first", "last"))
-        for column, run in enumerate(runs.values())
-    }
-    top = max(float(picture.max()) for picture in pictures.values())
-    size = len(next(iter(runs.values())).class_counts)
-    for (row, column), picture in pictures.items():
-        image = axes[row, column].imshow(
-            picture.clip(top / 1e4), norm=LogNorm(top / 1e4, top), cmap="cividis", extent=(0, size, size, 0)
-        )
-        axes[row, column].grid(False)
-        for border in (35, 70):
-            axes[row, column].axhline(border, color="white", lw=0.6)
-            axes[row, column].axvline(border, color="white", lw=0.6)
-        axes[0, column].set_title(methods[column])
-        axes[1, column].set_xlabel("row pushed down")
-    for row, epoch in enumerate(("first", "last")):
-        axes[row, 0].set_ylabel(f"{epoch} epoch\nimages of class")
-        axes[row, 0].set_yticks([17, 52, 85], records.GROUPS, rotation=90, va="center")
-        axes[row, 0].set_xticks([17, 52, 85], records.GROUPS)
-    fig.colorbar(image, ax=axes, label="mean push of one class on another", shrink=0.8)
-    return fig
-
-
-def push_slopes(study: Study, blocks: int = 20) -> pd.DataFrame:
-    """How the log of the mean push of `who_pushes_whom` rises with the log count of either side, by least squares.
-
-    A map that is the product of both counts has the slopes 1 and 1, one that forgets the counts 0 and 0. The rest is
-    the standard deviation of what the two slopes leave of the log: who is confused with whom.
+    The standard deviation is the one pooled over the rows, or a row's own if that is larger.
     """
-    import pandas as pd
+    from scipy import stats
 
-    rows = {}
-    for method, run in with_arrays(study, records.PUSHES).items():
-        count = np.log(np.sort(run.class_counts)[::-1].reshape(blocks, -1)).mean(1)
-        row: dict[tuple[str, str], Any] = {}
-        for epoch, pushes in run.pushes().items():
-            means = np.log(_block_means(run, pushes, blocks)).ravel()
-            design = np.column_stack([np.ones(blocks**2), np.repeat(count, blocks), np.tile(count, blocks)])
-            coefficients, *_ = np.linalg.lstsq(design, means, rcond=None)
-            row[(f"{epoch} epoch", "class that pushes")] = round(float(coefficients[1]), 2) + 0.0  # no "-0.00"
-            row[(f"{epoch} epoch", "row pushed")] = round(float(coefficients[2]), 2) + 0.0
-            row[(f"{epoch} epoch", "rest")] = round(float((means - design @ coefficients).std()), 2)
-        rows[method] = row
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("method")
+    if any(len(row) < 2 for row in values.values()):
+        return dict.fromkeys(values)
+    own = {name: float(np.var(row, ddof=1)) for name, row in values.items()}
+    freedom = {name: len(row) - 1 for name, row in values.items()}
+    total = sum(freedom.values())
+    pooled = sum(own[name] * freedom[name] for name in values) / total
+    quantile = float(stats.t.ppf(1 - 0.025 / len(values), total))
+    return {name: quantile * (max(pooled, own[name]) / len(row)) ** 0.5 for name, row in values.items()}
 
 
 def slopes(study: Study) -> pd.DataFrame:
-    """Slope of the log column mean on log n after each treatment: 1 follows the counts, 0 has forgotten them.
+    """Slope of the log column mean on log n after each treatment; at 0 the column means are level.
 
     "twice" marks the failure of taking the prior off a loss that has corrected for it already.
     """
@@ -319,7 +162,7 @@ def reliability(
                 probabilities = adjust_logits(probabilities.log(), run.class_counts).softmax(1)
             confidence, accuracy = reliability_curve(probabilities, labels, bins)
             colour, marker = plots.METHOD_COLOURS.get(method), plots.METHOD_MARKERS.get(method, "o")
-            ax.plot(confidence, accuracy, marker=marker, ms=5, lw=1.4, color=colour, label=method)
+            ax.plot(confidence, accuracy, marker=marker, ms=5, lw=1.4, color=colour, label=named(run))
         ax.set(title=title, xlabel="mean confidence of the bin", xlim=(0, 1), ylim=(0, 1), aspect="equal")
     axes[0].set_ylabel("accuracy of the bin")
     axes[0].legend(fontsize=8.5)
@@ -336,153 +179,66 @@ def reliability_curve(probabilities: Tensor, labels: Tensor, bins: int) -> tuple
 
 
 def superclasses(study: Study) -> pd.DataFrame:
-    """Where the errors go: into the image's own superclass, and to more frequent classes; percent of each group's."""
+    """Where the errors go, in percent: into the image's superclass, upwards, and into the same pairs of classes.
+
+    The last two columns are the `shared_pairs` with balanced softmax, and what chance would give: the mean over
+    shuffles of the other method's wrong answers among its wrongly answered images.
+    """
     import pandas as pd
 
     labels, superclass = cifar100_test_labels()
-    rows: dict[str, dict[tuple[str, str], float]] = {}
-    for method, run in with_arrays(study, records.PROBABILITIES).items():
-        counts = torch.tensor(run.class_counts)
-        masks = shot_groups(counts)
-        probabilities = run.probabilities()
-        named = {method: probabilities}
-        if method == METHODS[0]:
-            named[f"{method}, adjusted"] = adjust_logits(probabilities.log(), run.class_counts)
-        for name, scores in named.items():
-            predictions = scores.argmax(1)
-            inside = superclass[predictions] == superclass[labels]
-            upwards = counts[predictions] > counts[labels]
-            rows[name] = _error_shares(inside, upwards, predictions != labels, labels, masks)
-    others = torch.arange(100).repeat(100), torch.arange(100).repeat_interleave(100)
-    inside, upwards = superclass[others[0]] == superclass[others[1]], counts[others[0]] > counts[others[1]]
-    rows["any other class, by lot"] = _error_shares(inside, upwards, others[0] != others[1], others[1], masks)
-    return pd.DataFrame.from_dict(rows, orient="index").round(0).astype(int).rename_axis("method")
-
-
-def ala_ablation(study: Study) -> pd.DataFrame:
-    """ALA's Table 4 on CIFAR100-LT, with and without re-weighting, and every other ALA option that is recorded."""
-    import pandas as pd
-
-    runs = [
-        run
-        for run in study.select()
-        if run.config.loss in ("ala", "ldam") or (run.config.loss, run.config.classifier) == ("ce", "cosine")
-    ]
-    if not any(run.config.loss == "ala" for run in runs):
-        raise MissingRuns(f"no {study.recipe} run of ALA")
-    found: dict[str, dict[bool, list[Run]]] = {row: {} for row in TABLE4.values()}
-    for run in runs:
-        options = tuple(sorted((k, v) for k, v in run.config.loss_options.items() if ALA_DEFAULTS.get(k, ...) != v))
-        name = TABLE4.get((run.config.loss, options), run.method.replace("-DRW", ""))
-        found.setdefault(name, {}).setdefault(run.config.drw, []).append(run)
-    rows = {}
-    for name, by_weights in found.items():
-        row: dict[tuple[str, str], str] = {}
-        for weights, title in ((False, "without DRW"), (True, "with DRW")):
-            group = by_weights.get(weights, [])
-            for key, column in (*((g, g) for g in records.GROUPS), ("top1", "all")):
-                row[(title, column)] = mean_sd([run.last[key] for run in group]) if group else ""
-            row[(title, "all")] = row[(title, "all")] or "not recorded"
+    runs = with_arrays(study, records.PROBABILITIES)
+    if BALANCED not in runs:
+        raise MissingRuns(f"no {study.recipe} run of {BALANCED} with {records.PROBABILITIES}")
+    counts = torch.tensor(runs[BALANCED].class_counts)
+    masks = shot_groups(counts)
+    answers = {named(run): run.probabilities().argmax(1) for run in runs.values()}
+    if (plain := runs.get(METHODS[0])) is not None:
+        adjusted = adjust_logits(plain.probabilities().log(), plain.class_counts).argmax(1)
+        answers[f"{METHODS[0]}, adjusted"] = adjusted
+    ours = answers[named(runs[BALANCED])]
+    rows: dict[str, dict[tuple[str, str], Any]] = {}
+    for name, predictions in answers.items():
+        row = _error_shares(predictions, labels, superclass, counts, masks)
+        same = predictions is ours
+        row[(SHARED, "found")] = "" if same else f"{100 * shared_pairs(ours, predictions, labels):.0f}"
+        row[(SHARED, "by lot")] = "" if same else f"{100 * _shared_by_lot(ours, predictions, labels):.0f}"
         rows[name] = row
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("margin")
+    images, others = torch.arange(100).repeat_interleave(100), torch.arange(100).repeat(100)
+    rows["any other class, by lot"] = _error_shares(others, images, superclass, counts, masks)
+    return pd.DataFrame.from_dict(rows, orient="index").fillna("").rename_axis("method")
 
 
-# The rows of ALA's Table 4: the loss and those of its options that are not the default.
-TABLE4: dict[tuple[str, tuple[tuple[str, Any], ...]], str] = {
-    ("ce", ()): "none: cross-entropy (cosine)",
-    ("ldam", ()): "LDAM",
-    ("ala", (("quantity", None),)): "DF",
-    ("ala", (("difficulty", False),)): "QF",
-    ("ala", (("quantity", "ldam"),)): "DF · LDAM",
-    ("ala", ()): "DF · QF (ALA)",
-}
-ALA_DEFAULTS = {name: p.default for name, p in inspect.signature(ALALoss).parameters.items() if name != "class_counts"}
+def shared_pairs(ours: Tensor, theirs: Tensor, labels: Tensor) -> float:
+    """Share of the errors that two methods have in common, as shares of unordered pairs of classes, in [0, 1].
+
+    Example:
+        >>> labels = torch.tensor([0, 0, 1, 2])
+        >>> shared_pairs(torch.tensor([1, 1, 0, 0]), torch.tensor([0, 1, 1, 0]), labels)
+        0.75
+    """
+    classes = int(max(labels.max(), ours.max(), theirs.max())) + 1
+    shares = []
+    for answers in (ours, theirs):
+        wrong = answers != labels
+        low, high = torch.minimum(answers, labels)[wrong], torch.maximum(answers, labels)[wrong]
+        pairs = torch.bincount(low * classes + high, minlength=classes**2).double()
+        shares.append(pairs / pairs.sum())
+    return float(torch.minimum(*shares).sum())
 
 
-def gala_ablation(study: Study) -> pd.DataFrame:
-    """GALA's options and its classifier, beside the released form at lambda (1, 1)."""
-    import pandas as pd
+def _shared_by_lot(ours: Tensor, theirs: Tensor, labels: Tensor) -> float:
+    """`shared_pairs` after shuffling their wrong answers among their wrongly answered images; mean over shuffles.
 
-    runs = [run for run in study.select() if run.config.loss == "gala"]
-    changed = [run for run in runs if run.config.loss_options or run.config.classifier == "cosine"]
-    if not changed:
-        raise MissingRuns(f"no {study.recipe} run of GALA with an option or a cosine classifier")
-    found: dict[str, list[Run]] = {}
-    for run in sorted(runs, key=lambda run: run in changed):
-        found.setdefault(run.method, []).append(run)
-    rows = {
-        name: {
-            "seeds": len(group),
-            **{key: mean_sd([run.last[key] for run in group]) for key in records.GROUPS},
-            "all": mean_sd([run.last["top1"] for run in group]),
-            "slope": mean_sd([run.last["column_slope"] for run in group], 2),
-        }
-        for name, group in found.items()
-    }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("method")
-
-
-def _running_mean(values: NDArray[np.float64], window: int) -> NDArray[np.float64]:
-    """Centred running mean; at the ends over what there is."""
-    ones = np.ones(window)
-    mean: NDArray[np.float64] = np.convolve(values, ones, "same") / np.convolve(np.ones_like(values), ones, "same")
-    return mean
-
-
-def _share(quantiles: Sequence[float] | None, kind: str) -> float | None:
-    """Percent of the images below HARD or above EASY, between the recorded quantiles by a straight line."""
-    if quantiles is None:
-        return None
-    if kind == "hard":
-        return 100 * float(np.interp(HARD, quantiles, LEVELS))
-    return 100 * (1 - float(np.interp(EASY, quantiles, LEVELS)))
-
-
-def _adjustment(study: Study) -> list[dict[str, Any]]:
-    """ALA's factors by epoch, mean over its seeds; only epochs that all seeds' records keep."""
-    series = [{row["epoch"]: row for row in run.record["adjustment"]} for run in study.select("ALA")]
-    shared = sorted(set.intersection(*map(set, series)))
-    if not shared:
-        raise MissingRuns(f"no epoch whose factors all {study.recipe} runs of ALA have kept")
-    return [
-        {"epoch": epoch, **{key: np.mean([rows[epoch][key] for rows in series], axis=0) for key in ("DF", "QF", "A")}}
-        for epoch in shared
-    ]
-
-
-def _correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    return round(float(np.corrcoef(a, b)[0, 1]), 2)
-
-
-def _explained(values: NDArray[np.float64], by: NDArray[np.float64]) -> float:
-    """R² of a least-squares line with intercept."""
-    design = np.column_stack([np.ones(len(values)), by])
-    coefficients, *_ = np.linalg.lstsq(design, values, rcond=None)
-    return 1 - float(((values - design @ coefficients) ** 2).sum() / ((values - values.mean()) ** 2).sum())
-
-
-def _with_pushes(study: Study, methods: tuple[str, ...]) -> dict[str, Run]:
-    runs = with_arrays(study, records.PUSHES)
-    missing = [method for method in methods if method not in runs]
-    if missing:
-        raise MissingRuns(f"no {study.recipe} run of {', '.join(missing)} with {records.PUSHES}")
-    return {method: runs[method] for method in methods}
-
-
-def _row_pushes(pushes: Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Positive and negative push (C,) on each row; ``pushes[k, j]`` is from images of class k onto row j."""
-    own = pushes.diagonal()
-    return -own.numpy(), (pushes.sum(0) - own).numpy()
-
-
-def _block_means(run: Run, pushes: Tensor, blocks: int) -> NDArray[np.float64]:
-    """Mean push between two different classes for blocks of classes, the most frequent first."""
-    order = np.argsort(-np.array(run.class_counts), kind="stable")
-    values = pushes.numpy()[np.ix_(order, order)].copy()
-    np.fill_diagonal(values, np.nan)
-    size = len(order) // blocks
-    means: NDArray[np.float64] = np.nanmean(values.reshape(blocks, size, blocks, size), axis=(1, 3))
-    return means
+    How often each class is missed and wrongly named stays, who is taken for whom does not.
+    """
+    generator = torch.Generator().manual_seed(0)
+    wrong, shares = (theirs != labels).nonzero()[:, 0], []
+    for _ in range(SHUFFLES):
+        drawn = theirs.clone()
+        drawn[wrong] = theirs[wrong[torch.randperm(len(wrong), generator=generator)]]
+        shares.append(shared_pairs(ours, drawn, labels))
+    return float(np.mean(shares))
 
 
 def _treatments(study: Study, key: str, digits: int) -> pd.DataFrame:
@@ -490,9 +246,9 @@ def _treatments(study: Study, key: str, digits: int) -> pd.DataFrame:
     import pandas as pd
 
     rows = {}
-    for method, runs in study.by_method().items():
+    for runs in main_methods(study).values():
         adjusted = mean_sd([run.record["posthoc"]["adjust"][key] for run in runs], digits)
-        rows[method] = {
+        rows[named(runs[0])] = {
             "seeds": len(runs),
             "as trained": mean_sd([run.last[key] for run in runs], digits),
             "adjusted, τ = 1": adjusted + (" (twice)" if corrects(runs[0]) else ""),
@@ -504,57 +260,17 @@ def _treatments(study: Study, key: str, digits: int) -> pd.DataFrame:
 
 
 def _error_shares(
-    inside: Tensor, upwards: Tensor, wrong: Tensor, labels: Tensor, masks: dict[str, Tensor]
-) -> dict[tuple[str, str], float]:
-    """Percent of the errors on each group's images that are ``inside``, and that are ``upwards``."""
-    row = {}
-    for title, kind in (("inside the superclass (%)", inside), ("to a more frequent class (%)", upwards)):
-        for group, mask in masks.items():
-            row[(title, group)] = 100 * float(kind[wrong & mask[labels]].double().mean())
-    return row
+    answers: Tensor, labels: Tensor, superclass: Tensor, counts: Tensor, masks: dict[str, Tensor]
+) -> dict[tuple[str, str], Any]:
+    """Percent of each group's errors that stay in the superclass, and that go to a more frequent class."""
+    near, up = superclass[answers] == superclass[labels], counts[answers] > counts[labels]
+    wrong = answers != labels
+    return {
+        (title, group): round(100 * float(kind[wrong & mask[labels]].double().mean()))
+        for title, kind in (("in the superclass (%)", near), ("to a more frequent class (%)", up))
+        for group, mask in masks.items()
+    }
 
 
-TABLES = (
-    *crossed.TABLES,
-    hard_and_easy,
-    factor_gaps,
-    difficulty_signals,
-    row_balance,
-    push_slopes,
-    slopes,
-    calibration,
-    superclasses,
-    ala_ablation,
-    gala_ablation,
-)
-FIGURES = (*crossed.FIGURES, per_class, probability_curves, factors, row_ratios, who_pushes_whom, reliability)
-
-__all__ = [
-    "FIGURES",
-    "TABLES",
-    "ala_ablation",
-    "calibration",
-    "cifar100_test_labels",
-    "crossed_change",
-    "crossed_checks",
-    "crossed_classes",
-    "crossed_effects",
-    "crossed_extremes",
-    "crossed_fit",
-    "crossed_halves",
-    "difficulty_signals",
-    "factor_gaps",
-    "factors",
-    "gala_ablation",
-    "hard_and_easy",
-    "per_class",
-    "probability_curves",
-    "push_slopes",
-    "reliability",
-    "reliability_curve",
-    "row_balance",
-    "row_ratios",
-    "slopes",
-    "superclasses",
-    "who_pushes_whom",
-]
+TABLES = (prior_and_calibration, superclasses, slopes, calibration)
+FIGURES = (reliability,)

@@ -1,7 +1,7 @@
 """The crossed study of chapter 12: the same classes at several frequencies, so that rare and hard come apart.
 
 A rotation by r places gives place c of the profile to the class (c + r) mod 100; the canonical order is the rotation by
-none. Every method that has at least two rotations is fitted.
+none. Every method that has at least two rotations is fitted. The statistics are in `lt_core.report.class_lines`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,18 @@ from lt_core import plots
 from lt_core.data import CIFAR100_CLASSES
 from lt_core.metrics import shot_groups
 from lt_core.records import GROUPS
-from lt_core.report.study import MissingRuns, Study
+from lt_core.report.class_lines import (
+    ceiling,
+    fit_line,
+    half_width,
+    log_odds,
+    off_the_curve,
+    partial_correlation,
+    run_variance,
+    single_order_slope,
+    without_run_noise,
+)
+from lt_core.report.study import MissingRuns, Run, Study
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,8 +39,12 @@ BASELINE = "cross-entropy (cosine)"
 
 @dataclass(frozen=True)
 class Rotations:
-    """Accuracy in percent and training images of every class (a row) in every rotation (a column)."""
+    """Accuracy in percent and training images of every class (a row) in every rotation (a column).
 
+    ``name`` is the method's with its classifier.
+    """
+
+    name: str
     shifts: tuple[int, ...]
     accuracy: Array
     counts: Array
@@ -37,26 +52,12 @@ class Rotations:
     def at(self, shifts: tuple[int, ...]) -> Rotations:
         """These rotations only."""
         columns = [self.shifts.index(shift) for shift in shifts]
-        return Rotations(shifts, self.accuracy[:, columns], self.counts[:, columns])
+        return Rotations(self.name, shifts, self.accuracy[:, columns], self.counts[:, columns])
 
 
-@dataclass(frozen=True)
-class Fit:
-    """Accuracy of class c in rotation r = ``mean`` + ``effects[c]`` + ``slope`` (log2 n - its mean) + a residual.
-
-    ``low`` and ``high`` are the slope's 95 % interval, clustered by class. ``shares`` holds the parts of the variance
-    over all classes and rotations: quantity, class, both (their covariance, twice) and residual; they sum to 1.
-    ``effect_sd`` is the standard deviation of the class effects, ``true_sd`` without what the residuals add to it.
-    """
-
-    mean: float
-    slope: float
-    low: float
-    high: float
-    effects: Array
-    effect_sd: float
-    true_sd: float
-    shares: dict[str, float]
+def named(run: Run) -> str:
+    """A run's method with its classifier, such as ``ALA (cosine)``."""
+    return run.method if run.method.endswith("(cosine)") else f"{run.method} ({run.config.classifier})"
 
 
 def rotation(class_order: tuple[int, ...] | None) -> int | None:
@@ -73,19 +74,21 @@ def rotations(study: Study, *methods: str) -> dict[str, Rotations]:
     Raises:
         MissingRuns: a named method has fewer, or no method has two.
     """
-    found: dict[str, dict[int, tuple[Array, Array]]] = {}
+    found: dict[str, dict[int, Run]] = {}
     for run in study.select(*methods, class_order="any", seed=0):
         shift = rotation(run.config.class_order)
         if shift is not None:
-            columns = np.array(run.last["per_class"]), np.array(run.class_counts, dtype=float)
-            found.setdefault(run.method, {})[shift] = columns
+            found.setdefault(run.method, {})[shift] = run
     enough = {method: dict(sorted(runs.items())) for method, runs in found.items() if len(runs) > 1}
     missing = [method for method in methods if method not in enough]
     if missing or not enough:
         raise MissingRuns(f"no {study.recipe} run of {', '.join(missing) or 'any method'} in a second rotation")
     return {
         method: Rotations(
-            tuple(runs), np.stack([a for a, _ in runs.values()], 1), np.stack([n for _, n in runs.values()], 1)
+            named(next(iter(runs.values()))),
+            tuple(runs),
+            np.stack([np.array(run.last["per_class"]) for run in runs.values()], 1),
+            np.stack([np.array(run.class_counts, dtype=float) for run in runs.values()], 1),
         )
         for method, runs in enough.items()
     }
@@ -104,81 +107,32 @@ def shared(study: Study) -> dict[str, Rotations]:
     return {method: runs.at(tuple(sorted(common))) for method, runs in found.items()}
 
 
-def fit_line(accuracy: Array, counts: Array) -> Fit:
-    """Fit a line in log2 n with one slope and an effect for each class, by least squares.
-
-    Args:
-        accuracy, counts: (C, R) with C >= 2 and R >= 2, counts of at least 1 that differ within some class.
-
-    Raises:
-        ValueError: shapes that do not fit, or no class whose counts differ.
-    """
-    from scipy import stats
-
-    if accuracy.shape != counts.shape or accuracy.ndim != 2 or min(accuracy.shape) < 2:
-        raise ValueError(f"accuracy {accuracy.shape} and counts {counts.shape}: two equal shapes (C, R) are needed")
-    x = np.log2(counts)
-    within = x - x.mean(1, keepdims=True)
-    power = float((within**2).sum())
-    if power == 0:
-        raise ValueError("counts are equal in every rotation; a slope needs classes at several frequencies")
-    classes, turns = accuracy.shape
-    slope = float((within * accuracy).sum() / power)
-    effects = accuracy.mean(1) - accuracy.mean() - slope * (x.mean(1) - x.mean())
-    residual = accuracy - accuracy.mean() - effects[:, None] - slope * (x - x.mean())
-    # Residuals of one class hang together (its own slope differs), so the class is the unit of the interval.
-    scores = (within * residual).sum(1)
-    error = (classes / (classes - 1) * float((scores**2).sum())) ** 0.5 / power
-    half = float(stats.t.ppf(0.975, classes - 1)) * error
-    noise = float((residual**2).sum()) / (classes * (turns - 1) - 1) / turns
-    total = float(accuracy.var())
-    spread = effects[:, None] + 0 * x
-    parts = {
-        "quantity": slope**2 * float(x.var()),
-        "class": float(effects.var()),
-        "both": 2 * slope * float((spread * (x - x.mean())).mean()),
-        "residual": float((residual**2).mean()),
-    }
-    variance = float(effects.var(ddof=1))
-    return Fit(
-        mean=float(accuracy.mean()),
-        slope=slope,
-        low=slope - half,
-        high=slope + half,
-        effects=effects,
-        effect_sd=variance**0.5,
-        true_sd=max(variance - noise, 0.0) ** 0.5,
-        shares={name: part / total if total else 0.0 for name, part in parts.items()},
-    )
-
-
-def single_order_slope(accuracy: Array, counts: Array) -> float:
-    """Slope of accuracy (C,) on log2 n over the classes of one order, which mixes quantity with difficulty."""
-    return float(np.polyfit(np.log2(counts), accuracy, 1)[0])
-
-
 def crossed_fit(study: Study) -> pd.DataFrame:
-    """What a doubling of the images is worth, how far classes differ at equal quantity, and who explains how much."""
+    """What a doubling of the images is worth, how far classes differ at equal count, and who explains how much."""
     import pandas as pd
 
     rows = {}
     for method, runs in rotations(study).items():
         fit = fit_line(runs.accuracy, runs.counts)
         alone = [single_order_slope(a, n) for a, n in zip(runs.accuracy.T, runs.counts.T, strict=True)]
-        rows[method] = {
-            "rotations": len(runs.shifts),
-            "top-1": round(fit.mean, 1),
-            "points a doubling": f"{fit.slope:.1f} [{fit.low:.1f}, {fit.high:.1f}]",
-            "each order alone": f"{min(alone):.1f} to {max(alone):.1f}",
-            "sd of class effects": round(fit.effect_sd, 1),
-            "noise removed": round(fit.true_sd, 1),
-            **{f"{name} (%)": round(100 * share) for name, share in fit.shares.items()},
+        noise = _run_variance(study, method)
+        left = None if noise is None else without_run_noise(fit.effect_sd**2, noise, len(runs.shifts)) ** 0.5
+        rows[runs.name] = {
+            ("", "orders"): len(runs.shifts),
+            ("points a doubling", "all orders"): f"{fit.slope:.1f} [{fit.low:.1f}, {fit.high:.1f}]",
+            ("points a doubling", "each alone"): f"{min(alone):.1f} to {max(alone):.1f}",
+            ("SD of class effects", "found"): f"{fit.effect_sd:.1f}",
+            ("SD of class effects", "without runs"): "–" if left is None else f"{left:.1f}",
+            **{("share of variance (%)", name): round(100 * share) for name, share in fit.shares.items()},
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("method")
 
 
 def crossed_change(study: Study) -> pd.DataFrame:
-    """Each method against cosine cross-entropy, cell by cell, on the rotations that all methods share."""
+    """Each method against cosine cross-entropy, cell by cell, on the rotations that all methods share.
+
+    The ceiling is the correlation that equal class effects would show under the methods' run-to-run noise.
+    """
     import pandas as pd
 
     runs = shared(study)
@@ -188,12 +142,18 @@ def crossed_change(study: Study) -> pd.DataFrame:
     for method, these in list(runs.items())[1:]:
         change = fit_line(these.accuracy - base.accuracy, base.counts)
         after = fit_line(these.accuracy, these.counts)
-        rows[method] = {
-            "rotations": len(base.shifts),
-            "top-1": f"{change.mean:+.1f}",
-            "points a doubling": f"{change.slope:+.1f} [{change.low:+.1f}, {change.high:+.1f}]",
-            "sd of class effects": f"{after.effect_sd - before.effect_sd:+.1f}",
-            "correlation of class effects": round(float(np.corrcoef(before.effects, after.effects)[0, 1]), 2),
+        noises = _run_variance(study, BASELINE), _run_variance(study, method)
+        top = "–"
+        if noises[0] is not None and noises[1] is not None:
+            variances = before.effect_sd**2, after.effect_sd**2
+            top = f"{ceiling(variances, (noises[0], noises[1]), len(base.shifts)):.2f}"
+        rows[these.name] = {
+            ("", "orders"): len(base.shifts),
+            ("change", "top-1"): f"{change.mean:+.1f}",
+            ("change", "points a doubling"): f"{change.slope:+.1f} [{change.low:+.1f}, {change.high:+.1f}]",
+            ("change", "SD of class effects"): f"{after.effect_sd - before.effect_sd:+.1f}",
+            ("correlation of effects", "found"): f"{np.corrcoef(before.effects, after.effects)[0, 1]:.2f}",
+            ("correlation of effects", "ceiling"): top,
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(f"against {BASELINE}")
 
@@ -201,55 +161,87 @@ def crossed_change(study: Study) -> pd.DataFrame:
 def crossed_checks(study: Study) -> pd.DataFrame:
     """Does the straight line in a bounded percentage mislead? A square added, and the fit on log odds instead."""
     import pandas as pd
+    from scipy import stats
 
     rows = {}
-    for method, runs in rotations(study).items():
+    for runs in rotations(study).values():
         line = fit_line(runs.accuracy, runs.counts)
-        hits = runs.accuracy  # of 100 test images a class
-        odds = fit_line(np.log((hits + 0.5) / (100.5 - hits)), runs.counts)
-        x = np.log2(runs.counts)
-        terms = np.stack([x, x**2], 2)
-        within = (terms - terms.mean(1, keepdims=True)).reshape(-1, 2)
-        target = (hits - hits.mean(1, keepdims=True)).ravel()
-        bend, *_ = np.linalg.lstsq(within, target, rcond=None)
-        square = 1 - ((target - within @ bend) ** 2).sum() / (target**2).sum()
-        straight = 1 - line.shares["residual"] * hits.var() * hits.size / (target**2).sum()
-        rows[method] = {
-            "R² in classes: line": round(float(straight), 2),
-            "line and square": round(float(square), 2),
-            **{f"slope at {n} images": round(float(bend[0] + 2 * bend[1] * np.log2(n)), 1) for n in (10, 50, 250)},
-            "log odds: quantity (%)": round(100 * odds.shares["quantity"]),
-            "log odds: class (%)": round(100 * odds.shares["class"]),
-            "rank correlation of effects": round(_rank_correlation(line.effects, odds.effects), 2),
+        odds = fit_line(log_odds(runs.accuracy, images=100), runs.counts)
+        bend, straight, square = _bend(runs.accuracy, runs.counts)
+        rank = stats.spearmanr(line.effects, odds.effects).statistic
+        rows[runs.name] = {
+            ("", "cells at zero (%)"): round(100 * float((runs.accuracy == 0).mean())),
+            ("R² within classes", "line"): round(straight, 2),
+            ("R² within classes", "square"): round(square, 2),
+            **{("slope at … images", f"{n}"): round(bend[0] + 2 * bend[1] * np.log2(n), 1) for n in (10, 50, 250)},
+            ("on log odds", "count (%)"): round(100 * odds.shares["count"]),
+            ("on log odds", "class (%)"): round(100 * odds.shares["class"]),
+            ("on log odds", "rank correlation"): round(float(rank), 2),
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("method")
 
 
-def crossed_halves(study: Study) -> pd.DataFrame:
-    """What each loss changes for hard and easy classes of each shot group, over all rotations.
+def crossed_halves(study: Study, judge: str = "other orders") -> pd.DataFrame:
+    """What each loss changes for the harder and the easier half of each shot group, over all rotations.
 
-    Hard is the half of the classes with the smaller effect, in the mean over the methods. A cell's interval (95 %) is
-    clustered by class.
+    A class is judged in each order by the accuracies of the *other* orders, less a curve in the count, mean over the
+    methods: the cell that a difference explains has no say in it. With ``judge="same cells"`` it is judged by its
+    class effect, which has. A cell's interval (95 %) is clustered by class.
+
+    Raises:
+        ValueError: another judge.
     """
     import pandas as pd
 
     runs = shared(study)
-    difficulty = _mean_effects(runs)
-    hard = difficulty < np.median(difficulty)
+    if judge not in JUDGES:
+        raise ValueError(f"judge is {judge!r}; it must be one of {', '.join(JUDGES)}")
+    ease = np.mean([JUDGES[judge](these) for these in runs.values()], axis=0)
     base = runs[BASELINE]
     rows = {}
     for group, inside in _shot_masks(base.counts).items():
-        for kind, half in (("hard", hard), ("easy", ~hard)):
-            mask = inside & half[:, None]
-            if not mask.any():
-                continue
-            row: dict[str, Any] = {BASELINE: f"{base.accuracy[mask].mean():.1f}"}
-            for method, these in list(runs.items())[1:]:
-                row[method] = _clustered(these.accuracy - base.accuracy, mask)
+        if not inside.any():
+            continue
+        middle = np.nanmedian(np.where(inside, ease, np.nan), axis=0)
+        for kind, half in (("harder", ease < middle), ("easier", ease >= middle)):
+            mask = inside & half
+            row: dict[tuple[str, str], Any] = {("accuracy (%)", BASELINE): f"{base.accuracy[mask].mean():.1f}"}
+            for these in list(runs.values())[1:]:
+                row[("change (points)", these.name)] = _clustered(these.accuracy - base.accuracy, mask)
             rows[(group, kind)] = row
     table = pd.DataFrame.from_dict(rows, orient="index")
-    table.index = pd.MultiIndex.from_tuples(list(rows), names=["group", "classes"])
+    table.index = pd.MultiIndex.from_tuples(list(rows), names=["group", "half"])
     return table
+
+
+def difficulty_signals(study: Study) -> pd.DataFrame:
+    """Do DF and log theta, measured on training images in canonical order, follow the count or the class effect?
+
+    Correlations over the classes; the class effect is cosine cross-entropy's of the crossed study, large for easy. The
+    last column is in logits: by how much the adjusting term of a many-shot class is larger if it is one standard
+    deviation harder at the same count.
+    """
+    import pandas as pd
+
+    runs = rotations(study, BASELINE)[BASELINE]
+    effects = fit_line(runs.accuracy, runs.counts).effects
+    rows = {}
+    for name, method, key in (("DF", "ALA", "DF"), ("log θ", "GALA", "log_theta")):
+        group = study.select(method)
+        signal = np.mean([run.record["adjustment_per_class"][key] for run in group], axis=0)
+        masks = _shot_masks(np.array(group[0].class_counts, dtype=float))
+        count = np.log2(group[0].class_counts)
+        row = {
+            ("all classes", "log n"): np.corrcoef(signal, count)[0, 1],
+            ("all classes", "effect"): np.corrcoef(signal, effects)[0, 1],
+            ("effect at equal log n", "all"): partial_correlation(signal, effects, count),
+        }
+        for shot, mask in masks.items():
+            row[("effect at equal log n", shot)] = partial_correlation(signal[mask], effects[mask], count[mask])
+        many = masks["many"]
+        row[("logits", "1 SD harder")] = _logits(group, key) * _harder(signal[many], effects[many], count[many])
+        rows[f"{name}: {named(group[0])}"] = {column: round(float(value), 2) for column, value in row.items()}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("signal")
 
 
 def crossed_extremes(study: Study, number: int = 4) -> pd.DataFrame:
@@ -257,17 +249,17 @@ def crossed_extremes(study: Study, number: int = 4) -> pd.DataFrame:
     import pandas as pd
 
     runs = shared(study)
-    difficulty = _mean_effects(runs)
+    fits = {method: fit_line(these.accuracy, these.counts) for method, these in runs.items()}
+    difficulty = np.mean([fit.effects for fit in fits.values()], axis=0)
     order = np.argsort(-difficulty, kind="stable")
     canonical = study.select(BASELINE, seed=0)[0]
     accuracy = np.array(canonical.last["per_class"])
     rank = np.argsort(np.argsort(-accuracy, kind="stable"), kind="stable") + 1
     rows = {}
     for place, c in [*enumerate(order[:number], 1), *enumerate(order[-number:], len(order) - number + 1)]:
-        effects = {m: f"{fit_line(r.accuracy, r.counts).effects[c]:+.0f}" for m, r in runs.items()}
         rows[CIFAR100_CLASSES[c]] = {
             "rank": place,
-            **effects,
+            **{runs[method].name: f"{fit.effects[c]:+.0f}" for method, fit in fits.items()},
             "images, canonical": int(canonical.class_counts[c]),
             "accuracy, canonical": f"{accuracy[c]:.0f} %",
             "rank by it": int(rank[c]),
@@ -275,66 +267,52 @@ def crossed_extremes(study: Study, number: int = 4) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("class")
 
 
-def crossed_classes(study: Study, methods: tuple[str, ...] = (BASELINE, "balanced softmax")) -> Figure:
-    """Accuracy against training images for four classes: easiest, hardest, and the canonical order's two showpieces."""
+def crossed_classes(study: Study, fifth: int = 0, methods: tuple[str, ...] = (BASELINE, "balanced softmax")) -> Figure:
+    """Accuracy against training images, a line a class; one fifth of the classes stands out.
+
+    Args:
+        study: has the methods in at least two rotations.
+        fifth: 0 for the hardest twenty classes by cosine cross-entropy's effect, to 4 for the easiest.
+        methods: a panel each.
+    """
     import matplotlib.pyplot as plt
 
     runs = rotations(study, *methods)
-    chosen = showpieces(study)
-    fig, axes = plt.subplots(1, len(methods), figsize=(7.4, 3.6), sharey=True, squeeze=False)
-    for ax, method in zip(axes[0], methods, strict=True):
-        these = runs[method]
+    base = rotations(study, BASELINE)[BASELINE]
+    order = np.argsort(fit_line(base.accuracy, base.counts).effects, kind="stable")
+    chosen = set(order[20 * fifth : 20 * fifth + 20].tolist())
+    fig, axes = plt.subplots(1, len(methods), figsize=(7.0, 3.4), sharey=True, squeeze=False)
+    for ax, these in zip(axes[0], runs.values(), strict=True):
         fit, x = fit_line(these.accuracy, these.counts), np.array([5.0, 500.0])
-        middle = np.log2(these.counts).mean()
-        ax.plot(x, fit.mean + fit.slope * (np.log2(x) - middle), "k--", lw=1, label="mean class, fitted")
-        for (role, c), colour, marker in zip(chosen.items(), plots.PALETTE, "os^D", strict=False):
-            order = np.argsort(these.counts[c])
-            name = f"{CIFAR100_CLASSES[c].replace('_', ' ')} ({role})"
-            ax.plot(these.counts[c][order], these.accuracy[c][order], f"{marker}-", color=colour, ms=5, label=name)
-        ax.set(xscale="log", xlabel="training images", title=method, ylim=(-3, 103))
+        for c in [*(c for c in order if c not in chosen), *chosen]:
+            turn = np.argsort(these.counts[c])
+            style = {"color": plots.BLUE, "lw": 1.2} if c in chosen else {"color": "#CCCCCC", "lw": 0.6}
+            ax.plot(these.counts[c][turn], these.accuracy[c][turn], **style)
+        ax.plot(x, fit.mean + fit.slope * (np.log2(x) - np.log2(these.counts).mean()), "k--", lw=1.2)
+        ax.set(xscale="log", xlabel="training images", title=these.name, ylim=(-3, 103))
         ax.set_xticks([5, 20, 100, 500], ["5", "20", "100", "500"])
         ax.minorticks_off()
     axes[0][0].set_ylabel("test accuracy (%)")
-    handles, labels = axes[0][0].get_legend_handles_labels()
-    fig.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=8.5)
     return fig
 
 
-def showpieces(study: Study) -> dict[str, int]:
-    """Four classes by role: easiest and hardest by effect, then head yet hard and tail yet easy in canonical order."""
-    runs = rotations(study, BASELINE)[BASELINE]
-    effects = fit_line(runs.accuracy, runs.counts).effects
-    canonical = study.select(BASELINE, seed=0)[0]
-    accuracy = np.array(canonical.last["per_class"])
-    masks = _shot_masks(np.array(canonical.class_counts, dtype=float))
-    head, tail = np.flatnonzero(masks["many"]), np.flatnonzero(masks["few"])
-    chosen: dict[str, int] = {}
-    for role, order in (
-        ("easiest", np.argsort(-effects, kind="stable")),
-        ("hardest", np.argsort(effects, kind="stable")),
-        ("head yet hard", head[np.argsort(accuracy[head], kind="stable")]),
-        ("tail yet easy", tail[np.argsort(-accuracy[tail], kind="stable")]),
-    ):
-        chosen[role] = next(int(c) for c in order if c not in chosen.values())
-    return chosen
-
-
-def crossed_effects(study: Study, named: int = 3) -> Figure:
+def crossed_effects(study: Study, named_classes: int = 3) -> Figure:
     """Class effects under every loss against those under cosine cross-entropy: is a hard class hard for all?"""
     import matplotlib.pyplot as plt
 
     runs = shared(study)
     fits = {method: fit_line(these.accuracy, these.counts) for method, these in runs.items()}
     base, others = fits[BASELINE], list(fits)[1:]
-    fig, axes = plt.subplots(1, len(others), figsize=(3.7 * len(others), 3.7), sharey=True, squeeze=False)
+    fig, axes = plt.subplots(1, len(others), figsize=(3.5 * len(others), 3.5), sharey=True, squeeze=False)
     reach = 1.1 * max(float(np.abs(fit.effects).max()) for fit in fits.values())
     order = np.argsort(base.effects, kind="stable")
+    first, last = order[:named_classes], order[-named_classes:]
     for ax, method in zip(axes[0], others, strict=True):
         effects = fits[method].effects
         colour, marker = plots.METHOD_COLOURS.get(method), plots.METHOD_MARKERS.get(method, "o")
         ax.plot([-reach, reach], [-reach, reach], "k:", lw=1)
         ax.plot(base.effects, effects, marker, color=colour, ms=4, alpha=0.8)
-        for classes, x, top in ((order[-named:], -0.2, 0.92), (order[:named], 0.2, -0.92 + 0.13 * (named - 1))):
+        for classes, x, top in ((last, -0.2, 0.92), (first, 0.2, -0.92 + 0.13 * (named_classes - 1))):
             for place, c in enumerate(sorted(classes, key=lambda c: -effects[c])):  # named in a free corner
                 ax.annotate(
                     CIFAR100_CLASSES[c].replace("_", " "),
@@ -346,16 +324,58 @@ def crossed_effects(study: Study, named: int = 3) -> Figure:
                     arrowprops={"arrowstyle": "-", "lw": 0.6, "shrinkB": 2},
                 )
         correlation = np.corrcoef(base.effects, effects)[0, 1]
-        ax.set(title=f"{method}: correlation {correlation:.2f}", xlabel=f"class effect, {BASELINE}")
+        ax.set(title=f"{runs[method].name}: correlation {correlation:.2f}", xlabel=f"class effect, {BASELINE}")
         ax.set(xlim=(-reach, reach), ylim=(-reach, reach))
     axes[0][0].set_ylabel("class effect (points)")
     return fig
 
 
-def _mean_effects(runs: dict[str, Rotations]) -> Array:
-    """Class effects in the mean over the methods: no method decides by itself which class is hard."""
-    effects: Array = np.mean([fit_line(these.accuracy, these.counts).effects for these in runs.values()], axis=0)
-    return effects
+def _run_variance(study: Study, method: str) -> float | None:
+    """Run-to-run variance of a class's accuracy over the seeds of the canonical order; None for a single seed."""
+    runs = study.select(method)
+    return run_variance(np.array([run.last["per_class"] for run in runs])) if len(runs) > 1 else None
+
+
+def _bend(accuracy: Array, counts: Array) -> tuple[Array, float, float]:
+    """Coefficients of log2 n and its square within classes, and R² within classes of the line and of both."""
+    x = np.log2(counts)
+    terms = np.stack([x, x**2], 2)
+    within = (terms - terms.mean(1, keepdims=True)).reshape(-1, 2)
+    target = (accuracy - accuracy.mean(1, keepdims=True)).ravel()
+
+    def explained(columns: Array) -> tuple[Array, float]:
+        coefficients, *_ = np.linalg.lstsq(columns, target, rcond=None)
+        return coefficients, 1 - float(((target - columns @ coefficients) ** 2).sum() / (target**2).sum())
+
+    bend, square = explained(within)
+    return bend, explained(within[:, :1])[1], square
+
+
+def _by_other_orders(runs: Rotations) -> Array:
+    """Ease (C, O) of a class in each order: its mean height over the count's curve in all the other orders."""
+    above = np.stack([off_the_curve(a, n) for a, n in zip(runs.accuracy.T, runs.counts.T, strict=True)], 1)
+    ease: Array = (above.sum(1, keepdims=True) - above) / (above.shape[1] - 1)
+    return ease
+
+
+def _by_effect(runs: Rotations) -> Array:
+    """Ease (C, O) of a class: its effect, the same in every order."""
+    return np.repeat(fit_line(runs.accuracy, runs.counts).effects[:, None], len(runs.shifts), axis=1)
+
+
+def _harder(signal: Array, effects: Array, count: Array) -> float:
+    """By how much the signal rises with one standard deviation less of the effect, at equal count."""
+    left = effects - np.polyval(np.polyfit(count, effects, 1), count)
+    rest = signal - np.polyval(np.polyfit(count, signal, 1), count)
+    return -float((rest * left).sum() / (left**2).sum()) * float(left.std())
+
+
+def _logits(group: list[Run], key: str) -> float:
+    """Adjusting term of a many-shot class per unit of the signal: A = s QF DF on the target, A = -lambda log theta."""
+    options = group[0].config.loss_options
+    if key == "log_theta":
+        return -float(options.get("lambda_pos", 1.0))
+    return float(options.get("scale", 30.0)) * float(np.mean([run.record["adjustment"][-1]["QF"][0] for run in group]))
 
 
 def _shot_masks(counts: Array) -> dict[str, NDArray[np.bool_]]:
@@ -365,22 +385,14 @@ def _shot_masks(counts: Array) -> dict[str, NDArray[np.bool_]]:
 
 def _clustered(values: Array, mask: NDArray[np.bool_]) -> str:
     """Mean of the masked values with its interval; the rows (classes) are the independent units."""
-    from scipy import stats
-
-    mean, total = float(values[mask].mean()), int(mask.sum())
+    mean = float(values[mask].mean())
     scores = np.where(mask, values - mean, 0.0).sum(1)[mask.any(1)]
     if len(scores) < 2:
         return f"{mean:+.1f} (one class)"
-    error = (len(scores) / (len(scores) - 1) * float((scores**2).sum())) ** 0.5 / total
-    half = float(stats.t.ppf(0.975, len(scores) - 1)) * error
+    half = half_width(scores, float(mask.sum()))
     return f"{mean:+.1f} [{mean - half:+.1f}, {mean + half:+.1f}]"
 
 
-def _rank_correlation(a: Array, b: Array) -> float:
-    from scipy import stats
-
-    return float(stats.spearmanr(a, b).statistic)
-
-
-TABLES = (crossed_fit, crossed_change, crossed_checks, crossed_halves, crossed_extremes)
+JUDGES = {"other orders": _by_other_orders, "same cells": _by_effect}
+TABLES = (crossed_fit, crossed_change, crossed_halves, crossed_checks, difficulty_signals, crossed_extremes)
 FIGURES = (crossed_classes, crossed_effects)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-# What the study has beside the six methods. Other names, such as those of the ablations, belong to chapter 12.
+# What the study has beside the six methods. Other names, such as those of the ablations, belong to chapter 13.
 FURTHER = (
     "cross-entropy-DRW",
     "cross-entropy-DRW (cosine)",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lt_core import plots
 from lt_core.records import RecordError, write_atomically
-from lt_core.report import analysis, methods, recipe
+from lt_core.report import analysis, crossed, inside, methods, recipe
 from lt_core.report.study import MissingRuns, Study
 from lt_core.training.recipes import RECIPES
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDTH = 76  # characters of a line of text below a table
-MODULES = (recipe, methods, analysis)
+MODULES = (recipe, methods, crossed, inside, analysis)
 # By name; each takes a Study and gives a pandas DataFrame, or a matplotlib Figure.
 TABLES: dict[str, Callable[[Study], pd.DataFrame]] = {f.__name__: f for m in MODULES for f in m.TABLES}
 MORE_TABLES: dict[str, Callable[[Study], pd.DataFrame]] = {f.__name__: f for f in methods.MORE_TABLES}

@@ -18,7 +18,7 @@ CPU_STEPS_THAT_PAY = 20_000
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """"auto" (a GPU where there is one), "cpu" or "cuda"; asking for a GPU that is not there is an error."""
+    """ "auto" (a GPU where there is one), "cpu" or "cuda"; asking for a GPU that is not there is an error."""
     check_choice("device", name, ("auto", "cpu", "cuda"))
     if name == "cuda" and not torch.cuda.is_available():
         raise TrainingError("device is 'cuda', but PyTorch sees no GPU here; use --device cpu or auto")

@@ -28,7 +28,7 @@ PLACES = {
     "book/part2_adjusting/06_ala": ["CosineAngle", "MarginCurves"],
     "book/part2_adjusting/07_gala": ["GalaAccumulators"],
     "book/part3_experiments/11_cifar100_lt": ["PerClass"],
-    "book/part3_experiments/12_analysis": ["Rebalance"],
+    "book/part3_experiments/13_inside": ["Rebalance"],
     GALLERY: sorted(KINDS),
 }
 

@@ -59,8 +59,9 @@ def check(widget: Locator, expected: tuple[str, str, str]) -> None:
     assert picture.bounding_box()["width"] > 250
 
 
-def test_chapters_10_and_12_show_frames() -> None:
-    assert set(FRAMES) == {"book/part3_experiments/10_recipe", "book/part3_experiments/12_analysis"}
+def test_chapters_10_12_and_13_show_frames() -> None:
+    names = ("10_recipe", "12_quantity_difficulty", "13_inside")
+    assert set(FRAMES) == {f"book/part3_experiments/{name}" for name in names}
 
 
 @pytest.mark.parametrize(("name", "place"), PLACES)

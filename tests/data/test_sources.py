@@ -366,9 +366,7 @@ def test_toronto_down_does_not_touch_huggingface(served: Host, tmp_path: Path) -
     assert names(tmp_path) == []
 
 
-def test_huggingface_down_does_not_touch_toronto(
-    served: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_huggingface_down_does_not_touch_toronto(served: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     official = Host()
     threading.Thread(target=official.serve_forever, args=(0.02,), daemon=True).start()
     monkeypatch.setattr("torchvision.datasets.CIFAR100.url", f"{official.url}/archive")

@@ -134,9 +134,7 @@ CASES = [
         modulate=lambda p: (1 - p) ** GAMMA,
         rho=focal_rho,
     ),
-    LossCase(
-        "ldam", counted(lt.losses.LDAMLoss), counted_call(lt.losses.ldam_loss), ldam_row, cosine=True
-    ),
+    LossCase("ldam", counted(lt.losses.LDAMLoss), counted_call(lt.losses.ldam_loss), ldam_row, cosine=True),
     LossCase(
         "la",
         lambda **options: lt.losses.LogitAdjustedLoss(COUNTS, tau=1.4, **options),
@@ -149,9 +147,7 @@ CASES = [
         counted_call(lt.losses.balanced_softmax_loss),
         with_prior(1.0),
     ),
-    LossCase(
-        "ala", counted(lt.losses.ALALoss), counted_call(lt.losses.ala_loss), ala_row, cosine=True, pure=False
-    ),
+    LossCase("ala", counted(lt.losses.ALALoss), counted_call(lt.losses.ala_loss), ala_row, cosine=True, pure=False),
     LossCase(
         "ala_probability",
         lambda **options: lt.losses.ALALoss(COUNTS, **{"difficulty": "probability", **options}),

@@ -38,7 +38,7 @@ def test_closed_form_gradient_and_gradcheck(targets, gamma):
 
 def test_weight_stands_outside_the_modulating_factor(targets):
     logits = draw(len(targets))
-    inside = -(1 - logits.softmax(1).gather(1, targets[:, None]).squeeze(1) ** WEIGHT[targets]) ** 2
+    inside = -((1 - logits.softmax(1).gather(1, targets[:, None]).squeeze(1) ** WEIGHT[targets]) ** 2)
     inside = inside * WEIGHT[targets] * logits.log_softmax(1).gather(1, targets[:, None]).squeeze(1)
     ours = focal_loss(logits, targets, 2.0, WEIGHT, "none")
     torch.testing.assert_close(ours, WEIGHT[targets] * focal_loss(logits, targets, 2.0, None, "none"))

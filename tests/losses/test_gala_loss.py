@@ -407,9 +407,11 @@ def test_recomputation_counts_once_and_keeps_the_gradient(reentrant, whole):
             return checkpoint(loss, network(x), y, use_reentrant=reentrant)
 
         for x, y in batches(3, seed=4):
-            values = [run(x.clone().requires_grad_(), y)] if len(y) != 9 or reentrant else [
-                run(x[part].clone().requires_grad_(), y[part]) for part in (slice(4), slice(4, 9))
-            ]
+            values = (
+                [run(x.clone().requires_grad_(), y)]
+                if len(y) != 9 or reentrant
+                else [run(x[part].clone().requires_grad_(), y[part]) for part in (slice(4), slice(4, 9))]
+            )
             network.zero_grad()
             sum(values).backward()
             seen += [state(loss), *(v.detach() for v in values), *(p.grad.clone() for p in network.parameters())]

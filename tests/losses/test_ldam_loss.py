@@ -43,9 +43,7 @@ def test_template_needs_a_margin_and_takes_any():
             return torch.zeros_like(cosines[:, 0])
 
     cosines, targets = torch.tensor([[0.3, -0.2, 0.9]]), torch.tensor([1])
-    torch.testing.assert_close(
-        Nothing(3, scale=16.0)(cosines, targets), F.cross_entropy(16.0 * cosines, targets)
-    )
+    torch.testing.assert_close(Nothing(3, scale=16.0)(cosines, targets), F.cross_entropy(16.0 * cosines, targets))
 
 
 def test_margin_sees_every_cosine_and_returns_one_margin_a_sample():

@@ -19,9 +19,9 @@ CLASSES = {
 
 def test_names():
     assert tuple(CLASSES) == LOSS_NAMES
-    assert set(COSINE_LOSSES) == {name for name in LOSS_NAMES if isinstance(
-        build_loss(name, [5, 3]), lt.losses.CosineMarginLoss
-    )}
+    assert set(COSINE_LOSSES) == {
+        name for name in LOSS_NAMES if isinstance(build_loss(name, [5, 3]), lt.losses.CosineMarginLoss)
+    }
 
 
 @pytest.mark.parametrize("name", LOSS_NAMES)

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from lt_core import records
 from lt_core.data import class_counts, counts_in_order
@@ -17,6 +19,14 @@ from lt_core.training import RunConfig
 from lt_core.training.evaluation import SWEEP
 
 MakeStudy = Callable[..., Study]
+Array = NDArray[np.float64]
+# The crossed study: class effects, and the methods in this order.
+EFFECTS = np.random.default_rng(0).permutation(np.linspace(-12, 12, 100))
+METHODS: list[dict[str, Any]] = [
+    {"loss": "ce", "classifier": "cosine"},
+    {"loss": "balanced_softmax"},
+    {"loss": "ala"},
+]
 
 
 def make_record(accuracy: Any = None, seed: int = 0, **config: Any) -> dict[str, Any]:
@@ -112,3 +122,30 @@ def six_methods(seeds: tuple[int, ...] = (0, 1, 2), **config: Any) -> list[dict[
         {"loss": "gala"},
     ]
     return [make_record(seed=seed, **{**method, **config}) for seed in seeds for method in methods]
+
+
+def turned(shift: int) -> tuple[int, ...] | None:
+    return tuple((c + shift) % 100 for c in range(100)) if shift else None
+
+
+def counts_of(shift: int) -> Array:
+    return np.array(counts_in_order(class_counts(100, 500, 100), turned(shift)), dtype=float)
+
+
+def crossed_records(
+    shifts: tuple[int, ...], slopes: tuple[float, ...] = (7.0, 4.0, 7.0), noise: float = 0.0
+) -> list[dict[str, Any]]:
+    """Accuracy 45 + effect + slope (log2 n - 6), plus noise; the same effects under every method."""
+    generator = np.random.default_rng(1)
+    made = []
+    for method, slope in zip(METHODS, slopes, strict=True):
+        for shift in shifts:
+            accuracy = 45 + EFFECTS + slope * (np.log2(counts_of(shift)) - 6) + generator.normal(0, noise, 100)
+            made.append(make_record(accuracy, class_order=turned(shift), **method))
+    return made
+
+
+@pytest.fixture(autouse=True)
+def _close_figures() -> Any:
+    yield
+    plt.close("all")

@@ -110,9 +110,7 @@ def test_the_command_runs_under_torchrun_and_only_the_first_process_writes(tmp_p
     command += ["--master-port", str(free_port()), "-m", "lt_core", "train", "--dataset", "synthetic"]
     command += ["--loss", "ce", "--recipe", "short"]
     command += ["--epochs", "2", "--batch-size", "64"]
-    done = subprocess.run(
-        [*command, "--device", "cpu", "--out", str(out)], capture_output=True, text=True, timeout=180
-    )
+    done = subprocess.run([*command, "--device", "cpu", "--out", str(out)], capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("record: ") == 1
     record = records.load(out)

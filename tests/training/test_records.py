@@ -196,9 +196,13 @@ def test_collect_copies_what_can_be_kept_and_names_what_cannot(tmp_path: Path) -
     assert [p.name for p in (into / "short").iterdir()] == ["good"]
     said = "\n".join(left)
     assert len(left) == 5
-    for text in ("dirty/record.json names the commit 'abc-dirty'", "resumed/record.json names the commit 'def-dirty'",
-                 "unknown/record.json names the commit None", "damaged/record.json is not a readable record",
-                 "without/probabilities.npz"):
+    for text in (
+        "dirty/record.json names the commit 'abc-dirty'",
+        "resumed/record.json names the commit 'def-dirty'",
+        "unknown/record.json names the commit None",
+        "damaged/record.json is not a readable record",
+        "without/probabilities.npz",
+    ):
         assert text in said
     assert records.collect(runs, into)[0] == [str(into / "short" / "without" / "record.json")]  # what is new
     with pytest.raises(records.RecordError, match="short/none is not a finished run"):

@@ -1,0 +1,331 @@
+"""The pictures of the ALA and GALA papers on our runs, and the ablations (chapter 13)."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lt_core import plots, records
+from lt_core.losses import ALALoss
+from lt_core.metrics import shot_groups
+from lt_core.report.analysis import main_methods, with_arrays
+from lt_core.report.crossed import BASELINE as COSINE
+from lt_core.report.crossed import named
+from lt_core.report.statistics import mean_sd
+from lt_core.report.study import METHODS, MissingRuns, Run, Study
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+LEVELS = np.linspace(0, 1, 21)  # of the recorded quantiles of the target's probability
+HARD, EASY = 0.2, 0.8  # ALA's borders
+
+
+def per_class(study: Study, window: int = 11) -> Figure:
+    """ALA's Figure 1 for six methods: cross-entropy's classes as points, each method's running mean as a line."""
+    import matplotlib.pyplot as plt
+
+    fig, ax = plt.subplots(figsize=(7.0, 3.8))
+    for method, runs in study.by_method(*METHODS).items():
+        order = np.argsort(-np.array(runs[0].class_counts), kind="stable")
+        accuracy = np.mean([run.last["per_class"] for run in runs], axis=0)[order]
+        colour, marker = plots.METHOD_COLOURS[method], plots.METHOD_MARKERS[method]
+        if method == METHODS[0]:
+            ax.plot(accuracy, ".", color=colour, ms=5, alpha=0.7)
+        ax.plot(_running_mean(accuracy, window), marker=marker, markevery=12, ms=5, color=colour, label=named(runs[0]))
+    for border in (34.5, 69.5):
+        ax.axvline(border, color="black", lw=0.8, ls=":")
+    ax.set(xlabel="class, largest first", ylabel="test accuracy (%)", ylim=(-3, 103))
+    ax.legend(fontsize=8.5)
+    return fig
+
+
+def probability_curves(
+    study: Study, methods: tuple[str, ...] = ("cross-entropy", COSINE, "LDAM-DRW", "ALA", "balanced softmax")
+) -> Figure:
+    """ALA's Figure 3: the target's probability over the test images of each group, sorted; mean over seeds."""
+    import matplotlib.pyplot as plt
+
+    groups = study.by_method(*methods)
+    fig, axes = plt.subplots(1, 3, figsize=(7.6, 3.4), sharey=True)
+    for ax, group in zip(axes, records.GROUPS, strict=True):
+        for border in (HARD, EASY):
+            ax.axhline(border, color="black", lw=0.8, ls=":")
+        for method, runs in groups.items():
+            quantiles = np.mean([run.record["target_probability"][group] for run in runs], axis=0)
+            colour, marker = plots.METHOD_COLOURS.get(method), plots.METHOD_MARKERS.get(method, "o")
+            ax.plot(
+                100 * LEVELS, quantiles, marker=marker, markevery=4, ms=4, lw=1.4, color=colour, label=named(runs[0])
+            )
+        ax.set(title=group, xlabel="test images, sorted (%)")
+    axes[0].set_ylabel("probability of the target")
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8.5)
+    return fig
+
+
+def hard_and_easy(study: Study) -> pd.DataFrame:
+    """Share of hard (target below 0.2) and easy (above 0.8) test images in percent, read off the sorted curves."""
+    import pandas as pd
+
+    rows = {}
+    for runs in main_methods(study).values():
+        row = {}
+        for kind in ("hard", "easy"):
+            for group in records.GROUPS:
+                shares = [_share(run.record["target_probability"][group], kind) for run in runs]
+                row[(f"{kind} (%)", group)] = mean_sd(shares, 0)
+        rows[named(runs[0])] = {("", "seeds"): len(runs), **row}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("method")
+
+
+def factors(study: Study) -> Figure:
+    """ALA's Figure 4: DF, QF and A over the epochs, mean over the training images of each group and over seeds."""
+    import matplotlib.pyplot as plt
+
+    rows = _adjustment(study)
+    fig, axes = plt.subplots(1, 3, figsize=(7.6, 2.9))
+    for ax, key in zip(axes, ("DF", "QF", "A"), strict=True):
+        plots.group_curves(ax, rows, key)
+        ax.set(title=key, ylim=(0, None))
+        ax.get_legend().remove()
+    axes[1].legend(loc="center", bbox_to_anchor=(0.6, 0.62))
+    axes[0].set_ylabel("mean over training images")
+    return fig
+
+
+def factor_gaps(study: Study) -> pd.DataFrame:
+    """Few against many under QF alone and under A = DF x QF: as a difference, and as a ratio."""
+    import pandas as pd
+
+    rows = _adjustment(study)
+    chosen = {"QF": rows[-1]["QF"]}
+    chosen |= {f"{key}, epoch {row['epoch']}": row[key] for key in ("DF", "A") for row in (rows[0], rows[-1])}
+    table = {
+        name: {"many": many, "medium": medium, "few": few, "few − many": few - many, "few / many": few / many}
+        for name, (many, medium, few) in chosen.items()
+    }
+    return pd.DataFrame.from_dict(table, orient="index").round(2).rename_axis("ALA")
+
+
+def row_ratios(study: Study, methods: tuple[str, ...] = ("cross-entropy", "balanced softmax", "LDAM-DRW")) -> Figure:
+    """Positive over negative push on each classifier row, in the first and the last epoch; large rows, large dots."""
+    import matplotlib.pyplot as plt
+
+    runs = _with_pushes(study, methods)
+    fig, axes = plt.subplots(1, len(methods), figsize=(7.6, 3.3), sharey=True, squeeze=False)
+    for ax, run in zip(axes[0], runs.values(), strict=True):
+        order = np.argsort(-np.array(run.class_counts), kind="stable")
+        ax.axhline(1, color="black", lw=0.8)
+        for epoch, colour, marker in (("first", plots.ORANGE, "o"), ("last", plots.BLUE, "D")):
+            positive, negative = _row_pushes(run.pushes()[epoch])
+            ratio, size = (positive / negative)[order], 2 + 2 * np.log2(1 + negative[order])
+            ax.scatter(range(len(order)), ratio, s=size, marker=marker, color=colour, alpha=0.75, lw=0, label=epoch)
+        ax.set(yscale="log", title=named(run), xlabel="class, largest first")
+        ax.set_yticks([0.1, 0.2, 0.5, 1, 2, 5], ["0.1", "0.2", "0.5", "1", "2", "5"])
+        ax.minorticks_off()
+    axes[0][0].set_ylabel("positive / negative push")
+    axes[0][0].legend(title="epoch", loc="lower left", fontsize=8.5)
+    return fig
+
+
+def row_balance(study: Study) -> pd.DataFrame:
+    """Positive over negative push, summed over the rows of each group first: no ratio of two tiny numbers."""
+    import pandas as pd
+
+    rows = {}
+    for run in with_arrays(study, records.PUSHES).values():
+        masks = shot_groups(run.class_counts)
+        row: dict[tuple[str, str], Any] = {}
+        for epoch, pushes in run.pushes().items():
+            positive, negative = _row_pushes(pushes)
+            for group, mask in masks.items():
+                inside = mask.numpy()
+                row[(f"{epoch} epoch", group)] = round(float(positive[inside].sum() / negative[inside].sum()), 2)
+        above = (positive > negative)[masks["few"].numpy()].mean()  # of the last epoch
+        row[("last epoch", "few-shot rows above 1 (%)")] = round(100 * float(above))
+        rows[named(run)] = row
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("method")
+
+
+def who_pushes_whom(
+    study: Study, methods: tuple[str, ...] = ("cross-entropy", "balanced softmax", "LDAM-DRW"), blocks: int = 20
+) -> Figure:
+    """Negative pushes from the images of each class onto each row, in blocks of classes of similar frequency."""
+    import matplotlib.pyplot as plt
+    from matplotlib.colors import LogNorm
+
+    runs = _with_pushes(study, methods)
+    fig, axes = plt.subplots(2, len(methods), figsize=(2.5 * len(methods), 4.6), sharex=True, sharey=True)
+    pictures = {
+        (row, column): _block_means(run, run.pushes()[epoch], blocks)
+        for row, epoch in enumerate(("first", "last"))
+        for column, run in enumerate(runs.values())
+    }
+    top = max(float(picture.max()) for picture in pictures.values())
+    size = len(next(iter(runs.values())).class_counts)
+    for (row, column), picture in pictures.items():
+        image = axes[row, column].imshow(
+            picture.clip(top / 1e4), norm=LogNorm(top / 1e4, top), cmap="cividis", extent=(0, size, size, 0)
+        )
+        axes[row, column].grid(False)
+        for border in (35, 70):
+            axes[row, column].axhline(border, color="white", lw=0.6)
+            axes[row, column].axvline(border, color="white", lw=0.6)
+        axes[0, column].set_title(named(runs[methods[column]]))
+        axes[1, column].set_xlabel("row pushed down")
+    for row, epoch in enumerate(("first", "last")):
+        axes[row, 0].set_ylabel(f"{epoch} epoch\nimages of class")
+        axes[row, 0].set_yticks([17, 52, 85], records.GROUPS, rotation=90, va="center")
+        axes[row, 0].set_xticks([17, 52, 85], records.GROUPS)
+    fig.colorbar(image, ax=axes, label="mean push of one class on another", shrink=0.8)
+    return fig
+
+
+def push_slopes(study: Study, blocks: int = 20) -> pd.DataFrame:
+    """How the log of the mean push of `who_pushes_whom` rises with the log count of either side, by least squares.
+
+    A map that is the product of both counts has the slopes 1 and 1, one that forgets the counts 0 and 0. The rest is
+    the standard deviation of what the two slopes leave of the log: who is confused with whom.
+    """
+    import pandas as pd
+
+    rows = {}
+    for run in with_arrays(study, records.PUSHES).values():
+        count = np.log(np.sort(run.class_counts)[::-1].reshape(blocks, -1)).mean(1)
+        row: dict[tuple[str, str], Any] = {}
+        for epoch, pushes in run.pushes().items():
+            means = np.log(_block_means(run, pushes, blocks)).ravel()
+            design = np.column_stack([np.ones(blocks**2), np.repeat(count, blocks), np.tile(count, blocks)])
+            coefficients, *_ = np.linalg.lstsq(design, means, rcond=None)
+            row[(f"{epoch} epoch", "class that pushes")] = round(float(coefficients[1]), 2) + 0.0  # no "-0.00"
+            row[(f"{epoch} epoch", "row pushed")] = round(float(coefficients[2]), 2) + 0.0
+            row[(f"{epoch} epoch", "rest")] = round(float((means - design @ coefficients).std()), 2)
+        rows[named(run)] = row
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("method")
+
+
+def ala_ablation(study: Study) -> pd.DataFrame:
+    """What is recorded of ALA's Table 4 on CIFAR100-LT, and of every other ALA option; all on cosine classifiers."""
+    import pandas as pd
+
+    runs = [
+        run
+        for run in study.select()
+        if run.config.loss in ("ala", "ldam") or (run.config.loss, run.config.classifier) == ("ce", "cosine")
+    ]
+    if not any(run.config.loss == "ala" for run in runs):
+        raise MissingRuns(f"no {study.recipe} run of ALA")
+    found: dict[tuple[str, str], list[Run]] = {(row, drw): [] for row in TABLE4.values() for drw in ("no", "yes")}
+    for run in runs:
+        options = tuple(sorted((k, v) for k, v in run.config.loss_options.items() if ALA_DEFAULTS.get(k, ...) != v))
+        name = TABLE4.get((run.config.loss, options), run.method.replace("-DRW", ""))
+        found.setdefault((name, "yes" if run.config.drw else "no"), []).append(run)
+    rows = {
+        row: {
+            "seeds": len(group),
+            **{key: mean_sd([run.last[key] for run in group]) for key in records.GROUPS},
+            "all": mean_sd([run.last["top1"] for run in group]),
+        }
+        for row, group in found.items()
+        if group
+    }
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    table.index = pd.MultiIndex.from_tuples(list(rows), names=["margin (all on cosines)", "DRW"])
+    return table
+
+
+# The rows of ALA's Table 4: the loss and those of its options that are not the default.
+TABLE4: dict[tuple[str, tuple[tuple[str, Any], ...]], str] = {
+    ("ce", ()): "none: cross-entropy",
+    ("ldam", ()): "LDAM",
+    ("ala", (("quantity", None),)): "DF",
+    ("ala", (("difficulty", False),)): "QF",
+    ("ala", (("quantity", "ldam"),)): "DF · LDAM",
+    ("ala", ()): "DF · QF (ALA)",
+}
+ALA_DEFAULTS = {name: p.default for name, p in inspect.signature(ALALoss).parameters.items() if name != "class_counts"}
+
+
+def gala_ablation(study: Study) -> pd.DataFrame:
+    """GALA's options and its classifier, beside the released form at lambda (1, 1)."""
+    import pandas as pd
+
+    runs = [run for run in study.select() if run.config.loss == "gala"]
+    changed = [run for run in runs if run.config.loss_options or run.config.classifier == "cosine"]
+    if not changed:
+        raise MissingRuns(f"no {study.recipe} run of GALA with an option or a cosine classifier")
+    found: dict[str, list[Run]] = {}
+    for run in sorted(runs, key=lambda run: run in changed):
+        found.setdefault(run.method, []).append(run)
+    rows = {
+        name: {
+            "seeds": len(group),
+            **{key: mean_sd([run.last[key] for run in group]) for key in records.GROUPS},
+            "all": mean_sd([run.last["top1"] for run in group]),
+            "slope": mean_sd([run.last["column_slope"] for run in group], 2),
+        }
+        for name, group in found.items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("method")
+
+
+def _running_mean(values: NDArray[np.float64], window: int) -> NDArray[np.float64]:
+    """Centred running mean; at the ends over what there is."""
+    ones = np.ones(window)
+    mean: NDArray[np.float64] = np.convolve(values, ones, "same") / np.convolve(np.ones_like(values), ones, "same")
+    return mean
+
+
+def _share(quantiles: Sequence[float] | None, kind: str) -> float | None:
+    """Percent of the images below HARD or above EASY, between the recorded quantiles by a straight line."""
+    if quantiles is None:
+        return None
+    if kind == "hard":
+        return 100 * float(np.interp(HARD, quantiles, LEVELS))
+    return 100 * (1 - float(np.interp(EASY, quantiles, LEVELS)))
+
+
+def _adjustment(study: Study) -> list[dict[str, Any]]:
+    """ALA's factors by epoch, mean over its seeds; only epochs that all seeds' records keep."""
+    series = [{row["epoch"]: row for row in run.record["adjustment"]} for run in study.select("ALA")]
+    shared = sorted(set.intersection(*map(set, series)))
+    if not shared:
+        raise MissingRuns(f"no epoch whose factors all {study.recipe} runs of ALA have kept")
+    return [
+        {"epoch": epoch, **{key: np.mean([rows[epoch][key] for rows in series], axis=0) for key in ("DF", "QF", "A")}}
+        for epoch in shared
+    ]
+
+
+def _with_pushes(study: Study, methods: tuple[str, ...]) -> dict[str, Run]:
+    runs = with_arrays(study, records.PUSHES)
+    missing = [method for method in methods if method not in runs]
+    if missing:
+        raise MissingRuns(f"no {study.recipe} run of {', '.join(missing)} with {records.PUSHES}")
+    return {method: runs[method] for method in methods}
+
+
+def _row_pushes(pushes: Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Positive and negative push (C,) on each row; ``pushes[k, j]`` is from images of class k onto row j."""
+    own = pushes.diagonal()
+    return -own.numpy(), (pushes.sum(0) - own).numpy()
+
+
+def _block_means(run: Run, pushes: Tensor, blocks: int) -> NDArray[np.float64]:
+    """Mean push between two different classes for blocks of classes, the most frequent first."""
+    order = np.argsort(-np.array(run.class_counts), kind="stable")
+    values = pushes.numpy()[np.ix_(order, order)].copy()
+    np.fill_diagonal(values, np.nan)
+    size = len(order) // blocks
+    means: NDArray[np.float64] = np.nanmean(values.reshape(blocks, size, blocks, size), axis=(1, 3))
+    return means
+
+
+TABLES = (hard_and_easy, factor_gaps, row_balance, push_slopes, ala_ablation, gala_ablation)
+FIGURES = (per_class, probability_curves, factors, row_ratios, who_pushes_whom)

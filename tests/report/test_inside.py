@@ -1,0 +1,143 @@
+"""The papers' pictures of chapter 13 on made-up records whose answers are known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from lt_core import records
+from lt_core.data import class_counts
+from lt_core.report import MissingRuns, analysis, inside
+
+from .conftest import MakeStudy, make_record, six_methods, turned
+
+
+def test_hard_and_easy_shares_are_read_off_the_quantiles(make_study: MakeStudy) -> None:
+    record = make_record(loss="ce")
+    record["target_probability"]["many"] = np.linspace(0, 1, 21).tolist()  # uniform
+    record["target_probability"]["medium"] = [0.0] * 20 + [1.0]
+    record["target_probability"]["few"] = None
+    row = inside.hard_and_easy(make_study([record])).loc["cross-entropy (linear)"]
+    assert (row[("hard (%)", "many")], row[("easy (%)", "many")]) == ("20", "20")
+    assert (row[("hard (%)", "medium")], row[("easy (%)", "medium")]) == ("96", "1")
+    assert row[("hard (%)", "few")] == row[("easy (%)", "few")] == "–"
+
+
+def test_factor_gaps_are_differences_and_ratios(make_study: MakeStudy) -> None:
+    record = make_record(loss="ala")
+    record["adjustment"][0] |= {"A": [0.1, 0.2, 0.6]}
+    table = inside.factor_gaps(make_study([record, make_record(loss="ala", seed=1)]))
+    assert table.loc["QF"].tolist() == [0.2, 0.4, 1.0, 0.8, 5.0]
+    assert table.loc["A, epoch 1"].tolist()[:3] == [0.08, 0.18, 0.55]  # the mean of two seeds
+    assert table.loc["A, epoch 40", "few / many"] == round(0.5 / 0.06, 2)
+
+
+def test_factors_are_means_over_the_epochs_that_all_seeds_have_kept(make_study: MakeStudy) -> None:
+    """A long run keeps every tenth epoch and its own best one, which differs between seeds."""
+    runs = [make_record(loss="ala", seed=seed) for seed in range(2)]
+    for record, best in zip(runs, (13, 27), strict=True):
+        record["adjustment"] = [row for row in record["adjustment"] if row["epoch"] in (10, best, 20, 40)]
+    runs[1]["adjustment"][0] |= {"A": [0.1, 0.2, 0.6]}
+    study = make_study(runs)
+    table = inside.factor_gaps(study)
+    assert table.loc["A, epoch 10"].tolist()[:3] == [0.08, 0.18, 0.55]
+    assert table.loc["A, epoch 40"].tolist()[:3] == [0.06, 0.16, 0.5]
+    lines = inside.factors(study).axes[0].lines
+    assert [line.get_xdata().tolist() for line in lines] == [[10, 20, 40]] * 3
+    runs[1]["adjustment"] = runs[1]["adjustment"][2:3]
+    with pytest.raises(MissingRuns, match="no epoch whose factors all short runs of ALA have kept"):
+        inside.factor_gaps(make_study(runs))
+
+
+def known_pushes() -> torch.Tensor:
+    """Row j gets 2 from its own images and 4 from others if few-shot; 2 and 1 if not."""
+    few = torch.tensor(class_counts(100, 500, 100)) < 20
+    received = torch.where(few, 4.0, 1.0).double()
+    pushes = (received / 99).expand(100, 100).clone()
+    pushes.fill_diagonal_(-2.0)
+    return pushes
+
+
+def test_row_balance_divides_sums(make_study: MakeStudy) -> None:
+    study = make_study([make_record(loss="ce")], arrays=True)
+    balanced = torch.ones(100, 100).fill_diagonal_(-99.0)
+    records.save_pushes(balanced, known_pushes(), study.runs[0].folder)
+    first = inside.row_balance(study)["first epoch"].loc["cross-entropy (linear)"]
+    assert first[list(records.GROUPS)].tolist() == [1.0, 1.0, 1.0]
+    last = inside.row_balance(study)["last epoch"].loc["cross-entropy (linear)"]
+    assert last[list(records.GROUPS)].tolist() == [2.0, 2.0, 0.5]
+    assert last["few-shot rows above 1 (%)"] == 0
+
+
+def test_blocks_leave_out_what_a_class_does_to_itself(make_study: MakeStudy) -> None:
+    study = make_study([make_record(loss="ce", class_order=turned(50))], arrays=True)
+    pushes = torch.ones(100, 100).fill_diagonal_(-50.0)
+    pushes[50, 51] = 21.0  # images of the most frequent class (50) onto the second row (51)
+    blocks = inside._block_means(study.runs[0], pushes.double(), 20)
+    expected = np.ones((20, 20))
+    expected[0, 0] = 2.0  # 20 pairs of different classes share the 20 extra
+    assert blocks == pytest.approx(expected)
+
+
+def test_push_slopes_are_the_powers_of_the_counts(make_study: MakeStudy) -> None:
+    study = make_study([make_record(loss="ce", class_order=None)], arrays=True)
+    # Counts that are equal inside every block of five, so that block means are exact products.
+    count = torch.tensor(np.exp(np.log(class_counts(100, 500, 100)).reshape(20, 5).mean(1)).repeat(5))
+    first, last = count[:, None] * count[None, :] ** 0.5, torch.ones(100, 100)
+    records.save_pushes(first.fill_diagonal_(-9.0) / 100, last, study.runs[0].folder)
+    row = inside.push_slopes(study).loc["cross-entropy (linear)"]
+    assert row["first epoch"].tolist() == pytest.approx([1.0, 0.5, 0.0], abs=0.01)
+    assert row["last epoch"].tolist() == pytest.approx([0.0, 0.0, 0.0], abs=0.01)
+
+
+def test_ablation_shows_what_is_recorded_and_no_empty_row(make_study: MakeStudy) -> None:
+    options: list[dict[str, Any]] = [{}, {"quantity": None}, {"difficulty": False}, {"quantity": "log2"}]
+    made = [make_record(loss="ala", loss_options=chosen, drw=drw) for chosen in options for drw in (False, True)]
+    made += [make_record(loss="ce", classifier="cosine"), make_record(loss="ce"), make_record(loss="ldam", drw=True)]
+    made.append(make_record(loss="ala", loss_options={"quantity": "log"}, seed=1))  # the default, spelled out
+    made[0] = make_record(np.full(100, 30.0), loss="ala")
+    made[-1]["final"]["last"]["top1"] = 32.0
+    table = inside.ala_ablation(make_study(made))
+    both = ("no", "yes")
+    recorded = [(row, drw) for row in ("DF", "QF", "DF · QF (ALA)") for drw in both]
+    recorded += [("none: cross-entropy", "no"), ("LDAM", "yes"), *(("ALA (quantity log2)", drw) for drw in both)]
+    assert set(table.index) == set(recorded)  # and no row that no record has
+    assert table.loc[("DF · QF (ALA)", "no"), "all"] == "31.0 ± 1.4"  # the default, twice
+    assert table.loc[("DF · QF (ALA)", "no"), "seeds"] == 2
+    assert table.index[0] == ("none: cross-entropy", "no")
+
+
+def test_ablation_without_ala_is_missing(make_study: MakeStudy) -> None:
+    with pytest.raises(MissingRuns, match="no short run of ALA"):
+        inside.ala_ablation(make_study([make_record(loss="ce", classifier="cosine")]))
+
+
+def test_gala_ablation_needs_an_option(make_study: MakeStudy) -> None:
+    with pytest.raises(MissingRuns, match="no short run of GALA with an option"):
+        inside.gala_ablation(make_study(six_methods(seeds=(0,))))
+    made = [make_record(loss="gala", loss_options={"lambda_neg": 0.5}), make_record(loss="gala", classifier="cosine")]
+    table = inside.gala_ablation(make_study(made))
+    assert list(table.index) == ["GALA", "GALA (cosine)", "GALA (lambda_neg 0.5)"]
+    assert table["slope"].tolist() == ["0.50"] * 3
+
+
+def test_running_mean_uses_what_there_is_at_the_ends() -> None:
+    values = np.array([1.0, 2.0, 6.0, 7.0, 9.0])
+    assert inside._running_mean(values, 3).tolist() == pytest.approx([1.5, 3.0, 5.0, 22 / 3, 8.0])
+
+
+def test_items_with_arrays_show_the_runs_that_have_them(make_study: MakeStudy) -> None:
+    study = make_study([make_record(loss="ce")])
+    for item in (inside.row_balance, inside.push_slopes, analysis.superclasses, inside.who_pushes_whom):
+        with pytest.raises(MissingRuns, match="no short run of"):
+            item(study)
+    study = make_study([make_record(loss="ce")], arrays=True)
+    assert list(inside.row_balance(study).index) == ["cross-entropy (linear)"]
+    with pytest.raises(MissingRuns, match="balanced softmax, LDAM-DRW with pushes"):
+        inside.who_pushes_whom(study)
+    with pytest.raises(MissingRuns, match="no short run of"):
+        analysis.reliability(study)
+    assert inside.row_ratios(study, methods=("cross-entropy",)).axes[0].get_title() == "cross-entropy (linear)"
