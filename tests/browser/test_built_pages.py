@@ -43,7 +43,8 @@ CUT = """(selector) => [...document.querySelectorAll(selector)]
   .filter((node) => node.scrollWidth > node.clientWidth + 1)
   .map((node) => `${node.parentElement.id} by ${node.scrollWidth - node.clientWidth} pixels`)"""
 BEYOND = """() => [...document.querySelectorAll('p mjx-container mjx-math')]
-  .filter((node) => !node.closest('table') && node.getBoundingClientRect().right > innerWidth).map((node) => node.textContent)"""
+  .filter((node) => !node.closest('table') && node.getBoundingClientRect().right > innerWidth)
+  .map((node) => node.textContent)"""
 
 
 def stored_kinds(page: str) -> list[str]:
