@@ -11,9 +11,9 @@ from lt_core.report.study import Run
 
 PAGE = Path("appendix") / "reproducibility.md"
 BEGIN, END = "<!-- tables: written by `collect` -->", "<!-- end of the tables -->"
-WHAT = ("IF", "backbone", "classifier", "epochs", "seed", "subset", "class order", "changed", "top-1")
-SYSTEM = ("python", "torch", "torchvision", "numpy", "device", "threads", "precision")
-WHERE = ("commit", *SYSTEM, "CPU minutes", "minutes")
+COLUMNS = ("run", "classifier", "seed", "subset", "order", "changed", "top-1", "place", "CPU minutes")
+SHARED = {"dataset": "Data", "imbalance_factor": "imbalance factor", "backbone": "network", "epochs": "epochs"}
+VERSIONS = {"python": "Python", "torch": "torch", "torchvision": "torchvision", "numpy": "NumPy"}
 
 
 def write_reproducibility(inside: str | Path) -> Path | None:
@@ -43,34 +43,59 @@ def write_reproducibility(inside: str | Path) -> Path | None:
 
 
 def tables(results: Path) -> str:
-    """Both tables in Markdown, a row a record, named by its folder below ``results``."""
-    runs = [Run(path.parent, records.load(path)) for path in sorted(results.rglob("record.json"))]
-    names = [f"`{run.folder.relative_to(results).as_posix()}`" for run in runs]
-    what, where = [], []
-    for name, run in zip(names, runs, strict=True):
-        config, environment = run.config, run.record["environment"]
-        order = "given" if config.class_order else "canonical"
-        shape = (f"{config.imbalance_factor:g}", config.backbone, config.classifier, config.epochs)
-        drawn = (config.seed, config.subset_seed, order, describe(run.changes), f"{run.last['top1']:.2f}")
-        what.append((name, *shape, *drawn))
-        commit = ", ".join(f"`{commit}`" for commit in environment.get("commits", [environment["commit"]]))
-        system = (environment[key] for key in SYSTEM)
-        cpu = environment.get("cpu_seconds")
-        minutes = ("–" if cpu is None else round(cpu / 60), round(environment["seconds"] / 60))
-        where.append((name, commit, *system, *minutes))
-    both = (
+    """The records in Markdown: a table for each folder of runs, and the places where they ran, by number."""
+    folders: dict[str, list[Run]] = {}
+    for path in sorted(results.rglob("record.json")):
+        folder = path.parent.parent.relative_to(results).as_posix()
+        folders.setdefault(folder, []).append(Run(path.parent, records.load(path)))
+    runs = [run for group in folders.values() for run in group]
+    machines = list(dict.fromkeys(machine(run) for run in runs))
+    numbers = {text: number for number, text in enumerate(machines, 1)}
+    parts = [
         f"{len(runs)} records.",
         "## What was run",
-        "`top-1` is the last epoch's accuracy in percent; `changed` is what a run has otherwise than its recipe.\n"
-        "Recipes are defined in {doc}`../how_to_use`; a recipe's numbers compare with numbers of the same recipe only.",
-        markdown(("run", *WHAT), what),
+        "`top-1` is the last epoch's accuracy in percent; `changed` is what a run has otherwise than its recipe; `place`\n"
+        "is where it ran, see below. CPU minutes are the process's own: the clock's say little, since the machines did\n"
+        "other work beside it. Recipes are defined in {doc}`../how_to_use`; a recipe's numbers compare with numbers of\n"
+        "the same recipe only.",
+    ]
+    for folder, group in folders.items():
+        rows = [row(run, numbers[machine(run)]) for run in group]
+        parts += [f"### `{folder}`", same(group), markdown(COLUMNS, rows)]
+    parts += [
         "## Where it ran",
         "`commit` is the commit of this repository whose `lt_core` ran, and all of them where a run was resumed with\n"
-        "another one; a test refuses records from uncommitted code. CPU minutes are the process's own; the clock's\n"
-        "minutes say little, since the machines did other work beside it.",
-        markdown(("run", *WHERE), where),
-    )
-    return "\n\n".join(both)
+        "another one; a test refuses records from uncommitted code.",
+        "\n".join(f"{number}. {text}" for text, number in numbers.items()),
+    ]
+    return "\n\n".join(parts)
+
+
+def same(runs: Sequence[Run]) -> str:
+    """What all runs of a folder share of network, length and imbalance factor, and all values where they do not."""
+    values = {name: list(dict.fromkeys(run.config.to_dict()[key] for run in runs)) for key, name in SHARED.items()}
+    listed = {name: ", ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in vs) for name, vs in values.items()}
+    return "; ".join(f"{name} {text}" for name, text in listed.items()) + "."
+
+
+def row(run: Run, place: int) -> tuple[object, ...]:
+    """A run's line: its folder's name, which has loss and imbalance factor, and what else it was."""
+    config, cpu = run.config, run.record["environment"].get("cpu_seconds")
+    order = "given" if config.class_order else "canonical"
+    minutes = "–" if cpu is None else round(cpu / 60)
+    changed = describe(run.changes) if run.changes else "–"
+    top1 = f"{run.last['top1']:.2f}"
+    drawn = (config.classifier, config.seed, config.subset_seed, order)
+    return (f"`{run.folder.name}`", *drawn, changed, top1, place, minutes)
+
+
+def machine(run: Run) -> str:
+    """Commit, versions and device of a run, in words."""
+    environment = run.record["environment"]
+    commits = ", ".join(f"`{commit}`" for commit in environment.get("commits", [environment["commit"]]))
+    versions = ", ".join(f"{name} {environment[key]}" for key, name in VERSIONS.items())
+    threads = f"{environment['threads']} thread{'s' if environment['threads'] > 1 else ''}"
+    return f"commit {commits}; {versions}; {environment['device']}, {threads}, {environment['precision']}"
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
