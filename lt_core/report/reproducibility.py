@@ -54,10 +54,10 @@ def tables(results: Path) -> str:
     parts = [
         f"{len(runs)} records.",
         "## What was run",
-        "`top-1` is the last epoch's accuracy in percent; `changed` is what a run has otherwise than its recipe; `place`\n"
-        "is where it ran, see below. CPU minutes are the process's own: the clock's say little, since the machines did\n"
-        "other work beside it. Recipes are defined in {doc}`../how_to_use`; a recipe's numbers compare with numbers of\n"
-        "the same recipe only.",
+        "`top-1` is the last epoch's accuracy in percent; `changed` is what a run has otherwise than its recipe;\n"
+        "`place` is where it ran, see below. CPU minutes are the process's own: the clock's say little, since the\n"
+        "machines did other work beside it. Recipes are defined in {doc}`../how_to_use`; a recipe's numbers compare\n"
+        "with numbers of the same recipe only.",
     ]
     for folder, group in folders.items():
         rows = [row(run, numbers[machine(run)]) for run in group]
