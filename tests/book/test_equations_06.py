@@ -62,7 +62,7 @@ def test_06_cosine(assert_equation: Check, generator: torch.Generator) -> None:
     assert_equation(classifier(features).detach(), inner / norms, wrong=[inner * norms, inner])
 
 
-@pytest.mark.display("8a26721e")
+@pytest.mark.display("ab9f2e8c")
 def test_06_smallest_loss(assert_equation: Check, generator: torch.Generator) -> None:
     classes, scale = 4, 3.0
 
@@ -281,13 +281,13 @@ def tie(share: float, rest: Tensor, margins: Tensor, weights: Tensor, scale: flo
     return low / (1 - low), scores.softmax(0)[1].item()
 
 
-@pytest.mark.display("dfd1d0b4")
+@pytest.mark.display("42e276de")
 def test_06_boundary(assert_equation: Check, generator: torch.Generator) -> None:
     """The posterior at which the best free scores tie, found by bisection; two to six classes."""
 
     def formula(p: float, a: list[float], w: list[float], sign: float = 1.0, power: float = -1.0) -> float:
-        h, t = (1 - sign * p * (1 - math.exp(power * x)) for x in a)
-        return w[0] / w[1] * t / h
+        j, k = (1 - sign * p * (1 - math.exp(power * x)) for x in a)
+        return w[0] / w[1] * k / j
 
     for classes, scale in ((2, 1.0), (3, 4.0), (6, 2.0)):
         margins, weights = 0.1 + torch.rand(2, classes, generator=generator, dtype=torch.float64)
@@ -298,7 +298,7 @@ def test_06_boundary(assert_equation: Check, generator: torch.Generator) -> None
         wrong = [formula(p, a[::-1], w), formula(p, a, w[::-1]), formula(p, a, w, sign=-1), formula(p, a, w, power=1)]
         assert_equation(left, formula(p, a, w), wrong, tolerance=1e-6)
         assert p < 0.5 + 1e-9
-        # The widest gap that target margins can make: none at h, a huge one at t, and the reverse.
+        # The widest gap that target margins can make: none at j, a huge one at k, and the reverse.
         for extreme in ([0.0, 20.0], [20.0, 0.0]):
             assert 0.5 <= formula(p, extreme, [1.0, 1.0]) <= 2
 

@@ -213,7 +213,7 @@ def test_07_cancels(assert_equation: Check, generator: torch.Generator) -> None:
     assert_equation(ours, ratio(LAMBDA1, 1))
 
 
-@pytest.mark.display("731da214")
+@pytest.mark.display("06f7bd06")
 def test_07_gaps(assert_equation: Check, generator: torch.Generator) -> None:
     (logits, labels), theta = batch(generator), accumulator(generator)
 
@@ -321,7 +321,7 @@ def test_07_rate(assert_equation: Check, generator: torch.Generator) -> None:
     assert_equation(left, right, wrong=[p_x @ (P * (1 + P)), p_x @ P, p_x @ (P * P)])
 
 
-@pytest.mark.display("cd76e0cc")
+@pytest.mark.display("b5510856")
 def test_07_cap(assert_equation: Check, generator: torch.Generator) -> None:
     theta = accumulator(generator)
     for values in (theta, 1e-3 * theta, 1e3 * theta):
