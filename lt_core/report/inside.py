@@ -184,7 +184,8 @@ def who_pushes_whom(
     for column, epoch in enumerate(("first", "last")):
         axes[0, column].set_title(f"{epoch} epoch")
         axes[-1, column].set_xlabel("row pushed down")
-    fig.colorbar(image, ax=axes, label="mean push of one class on another", location="bottom", shrink=0.8, aspect=30, pad=0.02)
+    bar = fig.colorbar(image, ax=axes, location="bottom", shrink=0.8, aspect=30, pad=0.02)
+    bar.set_label("mean push of one class on another")
     return fig
 
 
