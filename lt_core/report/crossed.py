@@ -331,7 +331,6 @@ def crossed_effects(study: Study, named_classes: int = 3) -> Figure:
     return fig
 
 
-
 def _run_variance(study: Study, method: str) -> float | None:
     """Run-to-run variance of a class's accuracy over the seeds of the canonical order; None for a single seed."""
     runs = study.select(method)

@@ -204,10 +204,10 @@ def test_crossed_figures_show_the_cells(make_study: MakeStudy) -> None:
     lines = fig.axes[0].get_lines()
     assert len(lines) == 101  # a line a class, and the mean class
     assert all(len(line.get_xdata()) == 3 for line in lines[:100])
-    blue = [line for line in lines if line.get_color() == plots.BLUE]
-    assert len(blue) == 20
+    chosen = [line for line in lines if line.get_color() == plots.BROWN]
+    assert len(chosen) == 20
     easiest = np.argsort(EFFECTS)[-20:]
-    heights = sorted(float(np.mean(np.asarray(line.get_ydata()) - 7 * np.log2(line.get_xdata()))) for line in blue)
+    heights = sorted(float(np.mean(np.asarray(line.get_ydata()) - 7 * np.log2(line.get_xdata()))) for line in chosen)
     assert heights == pytest.approx(sorted(45 - 42 + EFFECTS[easiest]), abs=0.2)
     fig = crossed.crossed_effects(study)
     assert "correlation 1.00" in fig.axes[0].get_title()
