@@ -96,7 +96,7 @@ def prior_and_calibration(study: Study) -> pd.DataFrame:
     rows = {}
     for method, runs in groups.items():
         mean, half = float(np.mean(gains[method])), halves[method]
-        twice = " †" if corrects(runs[0]) else ""
+        twice = "†" if corrects(runs[0]) else ""
         adjusted = [run.record["posthoc"]["adjust"] for run in runs]
         interval = "" if half is None else f" [{mean - half:+.1f}, {mean + half:+.1f}]"
         rows[named(runs[0])] = {

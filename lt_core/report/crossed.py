@@ -113,7 +113,10 @@ def shared(study: Study) -> dict[str, Rotations]:
 
 
 def crossed_fit(study: Study) -> pd.DataFrame:
-    """What a doubling of the images is worth, how far classes differ at equal count, and who explains how much."""
+    """What a doubling of the images is worth, how far classes differ at equal count, and who explains how much.
+
+    Over each method's `rotations`, which need not be the same for all.
+    """
     import pandas as pd
 
     rows = {}
@@ -123,7 +126,6 @@ def crossed_fit(study: Study) -> pd.DataFrame:
         noise = _run_variance(study, method)
         left = None if noise is None else without_run_noise(fit.effect_sd**2, noise, len(runs.shifts)) ** 0.5
         rows[runs.name] = {
-            ("", "orders"): len(runs.shifts),
             ("points a doubling", "all orders"): f"{fit.slope:.1f} [{fit.low:.1f}, {fit.high:.1f}]",
             ("points a doubling", "each alone"): f"{min(alone):.1f} to {max(alone):.1f}",
             ("SD of class effects", "found"): f"{fit.effect_sd:.1f}",
