@@ -104,7 +104,8 @@ def test_runs_of_other_seeds_take_their_noise_off_the_effects(make_study: MakeSt
 def test_an_order_that_is_no_rotation_is_left_out(make_study: MakeStudy) -> None:
     other = tuple(np.random.default_rng(5).permutation(100).tolist())
     wild = [make_record(np.full(100, 1.0), class_order=other, **method) for method in METHODS]
-    fit = crossed.crossed_fit(make_study([*crossed_records((0, 50)), *wild]))
+    study = make_study([*crossed_records((0, 50)), *wild])
+    fit = crossed.crossed_fit(study)
     assert [runs.shifts for runs in crossed.rotations(study).values()] == [(0, 50)] * 3
     assert leading_number(fit["points a doubling", "all orders"].iloc[0]) == 7.0
 
