@@ -96,7 +96,7 @@ def prior_and_calibration(study: Study) -> pd.DataFrame:
     rows = {}
     for method, runs in groups.items():
         mean, half = float(np.mean(gains[method])), halves[method]
-        twice = " †" if corrects(runs[0]) else ""
+        twice = "†" if corrects(runs[0]) else ""
         adjusted = [run.record["posthoc"]["adjust"] for run in runs]
         interval = "" if half is None else f" [{mean - half:+.1f}, {mean + half:+.1f}]"
         rows[named(runs[0])] = {
@@ -144,13 +144,11 @@ def reliability(
     study: Study, methods: tuple[str, ...] = ("cross-entropy", "LDAM-DRW", "balanced softmax", "ALA"), bins: int = 10
 ) -> Figure:
     """Accuracy against confidence in bins of the confidence; right, the log prior taken off where it is still in."""
-    import matplotlib.pyplot as plt
-
     study.select(*methods, seed=0)
     runs, (labels, _) = with_arrays(study, records.PROBABILITIES), cifar100_test_labels()
-    fig, axes = plt.subplots(1, 2, figsize=(7.2, 3.8), sharey=True)
+    fig, axes = plots.panels(2, 3.4, sharey=True)
     for ax, title in zip(axes, ("as trained", "adjusted, τ = 1"), strict=True):
-        ax.plot([0, 1], [0, 1], "k:", lw=1)
+        ax.plot([0, 1], [0, 1], ":", color=plots.INK, lw=1)
         for method in methods:
             if method not in runs:
                 raise MissingRuns(f"no {study.recipe} run of {method} with {records.PROBABILITIES}")
@@ -163,9 +161,10 @@ def reliability(
             confidence, accuracy = reliability_curve(probabilities, labels, bins)
             colour, marker = plots.METHOD_COLOURS.get(method), plots.METHOD_MARKERS.get(method, "o")
             ax.plot(confidence, accuracy, marker=marker, ms=5, lw=1.4, color=colour, label=named(run))
-        ax.set(title=title, xlabel="mean confidence of the bin", xlim=(0, 1), ylim=(0, 1), aspect="equal")
-    axes[0].set_ylabel("accuracy of the bin")
-    axes[0].legend(fontsize=8.5)
+        ax.set(title=title, xlabel="confidence", xlim=(0, 1), ylim=(0, 1), aspect="equal")
+        ax.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
+    axes[0].set_ylabel("accuracy")
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return fig
 
 

@@ -60,6 +60,11 @@ def named(run: Run) -> str:
     return run.method if run.method.endswith("(cosine)") else f"{run.method} ({run.config.classifier})"
 
 
+def two_lines(name: str) -> str:
+    """A method's name with its classifier below it: two panels abreast have no room for one line."""
+    return name.replace(" (", "\n(")
+
+
 def rotation(class_order: tuple[int, ...] | None) -> int | None:
     """By how many places a class order is turned: 0 for None, None for an order that is no rotation."""
     if class_order is None:
@@ -108,7 +113,10 @@ def shared(study: Study) -> dict[str, Rotations]:
 
 
 def crossed_fit(study: Study) -> pd.DataFrame:
-    """What a doubling of the images is worth, how far classes differ at equal count, and who explains how much."""
+    """What a doubling of the images is worth, how far classes differ at equal count, and who explains how much.
+
+    Over each method's `rotations`, which need not be the same for all.
+    """
     import pandas as pd
 
     rows = {}
@@ -118,7 +126,6 @@ def crossed_fit(study: Study) -> pd.DataFrame:
         noise = _run_variance(study, method)
         left = None if noise is None else without_run_noise(fit.effect_sd**2, noise, len(runs.shifts)) ** 0.5
         rows[runs.name] = {
-            ("", "orders"): len(runs.shifts),
             ("points a doubling", "all orders"): f"{fit.slope:.1f} [{fit.low:.1f}, {fit.high:.1f}]",
             ("points a doubling", "each alone"): f"{min(alone):.1f} to {max(alone):.1f}",
             ("SD of class effects", "found"): f"{fit.effect_sd:.1f}",
@@ -275,42 +282,38 @@ def crossed_classes(study: Study, fifth: int = 0, methods: tuple[str, ...] = (BA
         fifth: 0 for the hardest twenty classes by cosine cross-entropy's effect, to 4 for the easiest.
         methods: a panel each.
     """
-    import matplotlib.pyplot as plt
-
     runs = rotations(study, *methods)
     base = rotations(study, BASELINE)[BASELINE]
     order = np.argsort(fit_line(base.accuracy, base.counts).effects, kind="stable")
     chosen = set(order[20 * fifth : 20 * fifth + 20].tolist())
-    fig, axes = plt.subplots(1, len(methods), figsize=(7.0, 3.4), sharey=True, squeeze=False)
-    for ax, these in zip(axes[0], runs.values(), strict=True):
+    fig, axes = plots.panels(len(methods), 3.0, sharey=True)
+    for ax, these in zip(axes, runs.values(), strict=True):
         fit, x = fit_line(these.accuracy, these.counts), np.array([5.0, 500.0])
         for c in [*(c for c in order if c not in chosen), *chosen]:
             turn = np.argsort(these.counts[c])
-            style = {"color": plots.BLUE, "lw": 1.2} if c in chosen else {"color": "#CCCCCC", "lw": 0.6}
+            style = {"color": plots.BROWN, "lw": 1.3} if c in chosen else {"color": plots.GREY, "lw": 0.6, "alpha": 0.4}
             ax.plot(these.counts[c][turn], these.accuracy[c][turn], **style)
-        ax.plot(x, fit.mean + fit.slope * (np.log2(x) - np.log2(these.counts).mean()), "k--", lw=1.2)
-        ax.set(xscale="log", xlabel="training images", title=these.name, ylim=(-3, 103))
+        ax.plot(x, fit.mean + fit.slope * (np.log2(x) - np.log2(these.counts).mean()), "--", color=plots.INK, lw=1.4)
+        ax.set(xscale="log", xlabel="training images", title=two_lines(these.name), ylim=(-3, 103))
         ax.set_xticks([5, 20, 100, 500], ["5", "20", "100", "500"])
         ax.minorticks_off()
-    axes[0][0].set_ylabel("test accuracy (%)")
+    axes[0].set_ylabel("test accuracy (%)")
     return fig
 
 
 def crossed_effects(study: Study, named_classes: int = 3) -> Figure:
     """Class effects under every loss against those under cosine cross-entropy: is a hard class hard for all?"""
-    import matplotlib.pyplot as plt
-
     runs = shared(study)
     fits = {method: fit_line(these.accuracy, these.counts) for method, these in runs.items()}
     base, others = fits[BASELINE], list(fits)[1:]
-    fig, axes = plt.subplots(1, len(others), figsize=(3.5 * len(others), 3.5), sharey=True, squeeze=False)
+    fig, axes = plots.panels(len(others), 3.1, sharex=True, sharey=True)
     reach = 1.1 * max(float(np.abs(fit.effects).max()) for fit in fits.values())
     order = np.argsort(base.effects, kind="stable")
     first, last = order[:named_classes], order[-named_classes:]
-    for ax, method in zip(axes[0], others, strict=True):
+    for ax, method in zip(axes, others, strict=True):
         effects = fits[method].effects
         colour, marker = plots.METHOD_COLOURS.get(method), plots.METHOD_MARKERS.get(method, "o")
-        ax.plot([-reach, reach], [-reach, reach], "k:", lw=1)
+        ax.plot([-reach, reach], [-reach, reach], ":", color=plots.INK, lw=1)
         ax.plot(base.effects, effects, marker, color=colour, ms=4, alpha=0.8)
         for classes, x, top in ((last, -0.2, 0.92), (first, 0.2, -0.92 + 0.13 * (named_classes - 1))):
             for place, c in enumerate(sorted(classes, key=lambda c: -effects[c])):  # named in a free corner
@@ -320,13 +323,13 @@ def crossed_effects(study: Study, named_classes: int = 3) -> Figure:
                     xytext=(x * reach, (top - 0.13 * place) * reach),
                     ha="right" if x < 0 else "left",
                     va="center",
-                    fontsize=8.5,
+                    fontsize=plots.SMALLEST,
                     arrowprops={"arrowstyle": "-", "lw": 0.6, "shrinkB": 2},
                 )
         correlation = np.corrcoef(base.effects, effects)[0, 1]
-        ax.set(title=f"{runs[method].name}: correlation {correlation:.2f}", xlabel=f"class effect, {BASELINE}")
-        ax.set(xlim=(-reach, reach), ylim=(-reach, reach))
-    axes[0][0].set_ylabel("class effect (points)")
+        ax.set(title=f"{runs[method].name}\ncorrelation {correlation:.2f}", xlim=(-reach, reach), ylim=(-reach, reach))
+    fig.supxlabel(f"class effect under {BASELINE} (points)", fontsize=10)
+    axes[0].set_ylabel("class effect (points)")
     return fig
 
 

@@ -15,7 +15,7 @@ from lt_core.losses import ALALoss
 from lt_core.metrics import shot_groups
 from lt_core.report.analysis import main_methods, with_arrays
 from lt_core.report.crossed import BASELINE as COSINE
-from lt_core.report.crossed import named
+from lt_core.report.crossed import named, two_lines
 from lt_core.report.statistics import mean_sd
 from lt_core.report.study import METHODS, MissingRuns, Run, Study
 
@@ -31,7 +31,7 @@ def per_class(study: Study, window: int = 11) -> Figure:
     """ALA's Figure 1 for six methods: cross-entropy's classes as points, each method's running mean as a line."""
     import matplotlib.pyplot as plt
 
-    fig, ax = plt.subplots(figsize=(7.0, 3.8))
+    fig, ax = plt.subplots(figsize=(plots.WIDTH, 3.9))
     for method, runs in study.by_method(*METHODS).items():
         order = np.argsort(-np.array(runs[0].class_counts), kind="stable")
         accuracy = np.mean([run.last["per_class"] for run in runs], axis=0)[order]
@@ -40,9 +40,9 @@ def per_class(study: Study, window: int = 11) -> Figure:
             ax.plot(accuracy, ".", color=colour, ms=5, alpha=0.7)
         ax.plot(_running_mean(accuracy, window), marker=marker, markevery=12, ms=5, color=colour, label=named(runs[0]))
     for border in (34.5, 69.5):
-        ax.axvline(border, color="black", lw=0.8, ls=":")
+        ax.axvline(border, color=plots.INK, lw=0.8, ls=":")
     ax.set(xlabel="class, largest first", ylabel="test accuracy (%)", ylim=(-3, 103))
-    ax.legend(fontsize=8.5)
+    fig.legend(loc="outside lower center", ncols=2)
     return fig
 
 
@@ -50,22 +50,21 @@ def probability_curves(
     study: Study, methods: tuple[str, ...] = ("cross-entropy", COSINE, "LDAM-DRW", "ALA", "balanced softmax")
 ) -> Figure:
     """ALA's Figure 3: the target's probability over the test images of each group, sorted; mean over seeds."""
-    import matplotlib.pyplot as plt
-
     groups = study.by_method(*methods)
-    fig, axes = plt.subplots(1, 3, figsize=(7.6, 3.4), sharey=True)
+    fig, axes = plots.panels(3, 2.0, sharex=True)
     for ax, group in zip(axes, records.GROUPS, strict=True):
         for border in (HARD, EASY):
-            ax.axhline(border, color="black", lw=0.8, ls=":")
+            ax.axhline(border, color=plots.INK, lw=0.8, ls=":")
         for method, runs in groups.items():
             quantiles = np.mean([run.record["target_probability"][group] for run in runs], axis=0)
             colour, marker = plots.METHOD_COLOURS.get(method), plots.METHOD_MARKERS.get(method, "o")
             ax.plot(
                 100 * LEVELS, quantiles, marker=marker, markevery=4, ms=4, lw=1.4, color=colour, label=named(runs[0])
             )
-        ax.set(title=group, xlabel="test images, sorted (%)")
-    axes[0].set_ylabel("probability of the target")
-    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8.5)
+        ax.set(title=group, ylim=(-0.03, 1.03))
+    axes[-1].set_xlabel("test images, sorted (%)")
+    axes[1].set_ylabel("probability of the target")
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return fig
 
 
@@ -86,16 +85,15 @@ def hard_and_easy(study: Study) -> pd.DataFrame:
 
 def factors(study: Study) -> Figure:
     """ALA's Figure 4: DF, QF and A over the epochs, mean over the training images of each group and over seeds."""
-    import matplotlib.pyplot as plt
-
     rows = _adjustment(study)
-    fig, axes = plt.subplots(1, 3, figsize=(7.6, 2.9))
+    fig, axes = plots.panels(3, 1.8, sharex=True)
     for ax, key in zip(axes, ("DF", "QF", "A"), strict=True):
         plots.group_curves(ax, rows, key)
         ax.set(title=key, ylim=(0, None))
         ax.get_legend().remove()
-    axes[1].legend(loc="center", bbox_to_anchor=(0.6, 0.62))
-    axes[0].set_ylabel("mean over training images")
+        ax.label_outer()
+    axes[1].set_ylabel("mean over training images")
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return fig
 
 
@@ -115,22 +113,21 @@ def factor_gaps(study: Study) -> pd.DataFrame:
 
 def row_ratios(study: Study, methods: tuple[str, ...] = ("cross-entropy", "balanced softmax", "LDAM-DRW")) -> Figure:
     """Positive over negative push on each classifier row, in the first and the last epoch; large rows, large dots."""
-    import matplotlib.pyplot as plt
-
     runs = _with_pushes(study, methods)
-    fig, axes = plt.subplots(1, len(methods), figsize=(7.6, 3.3), sharey=True, squeeze=False)
-    for ax, run in zip(axes[0], runs.values(), strict=True):
+    fig, axes = plots.panels(len(methods), 1.8, sharex=True, sharey=True)
+    for ax, run in zip(axes, runs.values(), strict=True):
         order = np.argsort(-np.array(run.class_counts), kind="stable")
-        ax.axhline(1, color="black", lw=0.8)
-        for epoch, colour, marker in (("first", plots.ORANGE, "o"), ("last", plots.BLUE, "D")):
+        ax.axhline(1, color=plots.INK, lw=0.8)
+        for epoch, colour, marker in (("first", plots.PALETTE[1], "o"), ("last", plots.PALETTE[2], "D")):
             positive, negative = _row_pushes(run.pushes()[epoch])
             ratio, size = (positive / negative)[order], 2 + 2 * np.log2(1 + negative[order])
             ax.scatter(range(len(order)), ratio, s=size, marker=marker, color=colour, alpha=0.75, lw=0, label=epoch)
-        ax.set(yscale="log", title=named(run), xlabel="class, largest first")
+        ax.set(yscale="log", title=named(run))
         ax.set_yticks([0.1, 0.2, 0.5, 1, 2, 5], ["0.1", "0.2", "0.5", "1", "2", "5"])
         ax.minorticks_off()
-    axes[0][0].set_ylabel("positive / negative push")
-    axes[0][0].legend(title="epoch", loc="lower left", fontsize=8.5)
+    axes[-1].set_xlabel("class, largest first")
+    fig.supylabel("positive / negative push", fontsize=10)
+    fig.legend(*axes[0].get_legend_handles_labels(), title="epoch", loc="outside lower center", ncols=2)
     return fig
 
 
@@ -161,29 +158,34 @@ def who_pushes_whom(
     from matplotlib.colors import LogNorm
 
     runs = _with_pushes(study, methods)
-    fig, axes = plt.subplots(2, len(methods), figsize=(2.5 * len(methods), 4.6), sharex=True, sharey=True)
+    fig, axes = plt.subplots(
+        len(methods), 2, figsize=(plots.WIDTH, 2.1 * len(methods) + 0.8), sharex=True, sharey=True, squeeze=False
+    )
     pictures = {
         (row, column): _block_means(run, run.pushes()[epoch], blocks)
-        for row, epoch in enumerate(("first", "last"))
-        for column, run in enumerate(runs.values())
+        for row, run in enumerate(runs.values())
+        for column, epoch in enumerate(("first", "last"))
     }
     top = max(float(picture.max()) for picture in pictures.values())
     size = len(next(iter(runs.values())).class_counts)
     for (row, column), picture in pictures.items():
         image = axes[row, column].imshow(
-            picture.clip(top / 1e4), norm=LogNorm(top / 1e4, top), cmap="cividis", extent=(0, size, size, 0)
+            picture.clip(top / 1e4), norm=LogNorm(top / 1e4, top), extent=(0, size, size, 0)
         )
         axes[row, column].grid(False)
         for border in (35, 70):
             axes[row, column].axhline(border, color="white", lw=0.6)
             axes[row, column].axvline(border, color="white", lw=0.6)
-        axes[0, column].set_title(named(runs[methods[column]]))
-        axes[1, column].set_xlabel("row pushed down")
-    for row, epoch in enumerate(("first", "last")):
-        axes[row, 0].set_ylabel(f"{epoch} epoch\nimages of class")
-        axes[row, 0].set_yticks([17, 52, 85], records.GROUPS, rotation=90, va="center")
-        axes[row, 0].set_xticks([17, 52, 85], records.GROUPS)
-    fig.colorbar(image, ax=axes, label="mean push of one class on another", shrink=0.8)
+        axes[row, column].set_xticks([17, 52, 85], records.GROUPS)
+        axes[row, column].set_yticks([17, 52, 85], records.GROUPS, rotation=90, va="center")
+    for row, run in enumerate(runs.values()):
+        axes[row, 0].set_ylabel(two_lines(named(run)))
+    fig.supylabel("images of class", fontsize=10)
+    for column, epoch in enumerate(("first", "last")):
+        axes[0, column].set_title(f"{epoch} epoch")
+        axes[-1, column].set_xlabel("row pushed down")
+    bar = fig.colorbar(image, ax=axes, location="bottom", shrink=0.8, aspect=30, pad=0.02)
+    bar.set_label("mean push of one class on another")
     return fig
 
 

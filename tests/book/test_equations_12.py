@@ -96,7 +96,7 @@ def test_12_confounded(assert_equation: Check, generator: torch.Generator) -> No
     assert_equation(torch.cov(torch.stack([a, x]))[0, 1] / x.var(), b + bias)
 
 
-@pytest.mark.display("720911c4")
+@pytest.mark.display("2e1bea16")
 def test_12_slope(assert_equation: Check, generator: torch.Generator) -> None:
     a, counts = random_cells(generator)
     slope, levels, _ = by_dummies(a, counts)
@@ -142,7 +142,7 @@ def interval(a: Tensor, counts: Tensor) -> Tensor:
     return torch.stack([slope - half, slope + half])
 
 
-@pytest.mark.display("0ca18e0d")
+@pytest.mark.display("247525d1")
 def test_12_interval(assert_equation: Check, generator: torch.Generator) -> None:
     a, counts = random_cells(generator)
     fit, right = fitted(a, counts), interval(a, counts)
