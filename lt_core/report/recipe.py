@@ -264,7 +264,7 @@ def moves(study: Study, method: str = "cross-entropy", imbalance_factor: float =
     short = [name.removeprefix("augmentation ") if "," in name else name for name, *_ in rows]  # says what it is
     labels = [name if name not in losses else f"{name}, {groups[name][0].config.classifier}" for name in short]
     ax.set(yticks=range(len(rows)), yticklabels=labels, ylim=(len(rows) - 0.5, -0.5))
-    ax.set_xlabel("top-1 minus the run without the change (points)")
+    ax.set_xlabel("change of top-1 (points)")
     return fig
 
 
