@@ -11,10 +11,8 @@ from lt_core.report.reproducibility import write_reproducibility
 from lt_core.report.statistics import (
     Analysis,
     Comparison,
-    Difference,
     analyse,
     mean_sd,
-    paired_difference,
     second_stages,
 )
 from lt_core.report.study import METHODS, MissingRuns, Run, Study, load_study, same_seeds, seeds, setting
@@ -26,7 +24,6 @@ __all__ = [
     "TABLES",
     "Analysis",
     "Comparison",
-    "Difference",
     "MissingRuns",
     "Run",
     "Study",
@@ -37,7 +34,6 @@ __all__ = [
     "load_study",
     "mean_sd",
     "methods",
-    "paired_difference",
     "recipe",
     "same_seeds",
     "second_stages",

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lt_core import plots
-from lt_core.report.statistics import mean_sd
-from lt_core.report.study import METHODS, MissingRuns, Run, Study, seeds
+from lt_core.report.statistics import Analysis, analyse, bonferroni_quantile, mean_sd
+from lt_core.report.study import METHODS, MissingRuns, Run, Study, same_seeds, seeds
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -115,36 +115,33 @@ class Noise:
             shared: how many seeds both have; 1 compares two single runs.
             comparisons: how many such differences stay inside together in 95 % of cases (Bonferroni).
         """
-        from scipy import stats
-
-        quantile = stats.t.ppf(1 - 0.025 / comparisons, self.degrees)
-        return float(quantile * self.sd * (2 / shared) ** 0.5)
+        return bonferroni_quantile(comparisons, self.degrees) * self.sd * (2 / shared) ** 0.5
 
 
-def run_noise(study: Study, imbalance_factor: float = 100, key: str = "top1") -> Noise:
-    """The noise of all main methods together: what method and seed leave unexplained, if it is the same in all.
+def run_noise(study: Study, imbalance_factor: float = 100) -> Noise:
+    """The noise of top-1 in all main methods together: what method and seed leave over, if it is the same in all.
 
     Raises:
         MissingRuns: fewer than two methods share fewer than two seeds.
     """
-    values, _ = _crossed(study, imbalance_factor, key)
-    of_method, of_seed = values.mean(1, keepdims=True), values.mean(0, keepdims=True)
-    residuals = values - of_method - of_seed + values.mean()
-    degrees = (values.shape[0] - 1) * (values.shape[1] - 1)
-    return Noise(float((np.square(residuals).sum() / degrees) ** 0.5), degrees)
+    return _noise(_several_seeds(study, imbalance_factor))
 
 
-def _crossed(study: Study, imbalance_factor: float, key: str = "top1") -> tuple[np.ndarray, list[int]]:
-    """A result of the main methods (rows) at the seeds that all of them have (columns), and these seeds."""
-    groups = _main_methods(study, imbalance_factor)
-    by_seed = [{seed: run.last[key] for seed, run in seeds(runs).items()} for runs in groups.values() if len(runs) > 1]
-    shared = sorted(set.intersection(*map(set, by_seed))) if by_seed else []
-    if len(by_seed) < 2 or len(shared) < 2:
+def _noise(table: Analysis) -> Noise:
+    assert table.sd is not None  # `_several_seeds` gives no table without degrees of freedom
+    return Noise(table.sd, table.degrees)
+
+
+def _several_seeds(study: Study, imbalance_factor: float) -> Analysis:
+    """Top-1 of the main methods that have several seeds, at the seeds that all of them have."""
+    groups = {name: runs for name, runs in _main_methods(study, imbalance_factor).items() if len(runs) > 1}
+    kept = same_seeds(groups)[0] if groups else {}
+    if len(kept) < 2 or len(next(iter(kept.values()))) < 2:
         raise MissingRuns(
             f"no two main methods of {study.recipe} with two common seeds (imbalance_factor {imbalance_factor}): "
             "the noise from run to run cannot be measured"
         )
-    return np.array([[values[seed] for seed in shared] for values in by_seed], dtype=float), shared
+    return analyse({name: {seed: run.last["top1"] for seed, run in seeds(runs).items()} for name, runs in kept.items()})
 
 
 def _main_methods(study: Study, imbalance_factor: float) -> dict[str, list[Run]]:
@@ -156,18 +153,16 @@ def seed_noise(study: Study, imbalance_factor: float = 100) -> pd.DataFrame:
     """Top-1 of every method at every seed, its standard deviation, and that of all methods together."""
     import pandas as pd
 
-    noise = run_noise(study, imbalance_factor)
-    _, shared = _crossed(study, imbalance_factor)
+    table = _several_seeds(study, imbalance_factor)
+    groups = _main_methods(study, imbalance_factor)
     rows: dict[str, dict[str, str]] = {}
-    for name, runs in _main_methods(study, imbalance_factor).items():
-        if len(runs) < 2:
-            continue
-        values = {seed: run.last["top1"] for seed, run in seeds(runs).items()}
-        own = Noise(float(np.std([values[seed] for seed in shared], ddof=1)), len(shared) - 1)
-        rows[name] = {"classifier": str(runs[0].config.classifier)}
-        rows[name] |= {f"seed {seed}": f"{values[seed]:.1f}" for seed in shared} | _spread(own)
-    empty = dict.fromkeys(("classifier", *(f"seed {seed}" for seed in shared)), "–")
-    rows["all, method and seed removed"] = empty | _spread(noise)
+    for name, values in zip(table.methods, table.values, strict=True):
+        own = Noise(float(values.std(ddof=1)), len(table.seeds) - 1)
+        rows[name] = {"classifier": str(groups[name][0].config.classifier)}
+        rows[name] |= {f"seed {seed}": f"{value:.1f}" for seed, value in zip(table.seeds, values, strict=True)}
+        rows[name] |= _spread(own)
+    empty = dict.fromkeys(("classifier", *(f"seed {seed}" for seed in table.seeds)), "–")
+    rows["all, method and seed removed"] = empty | _spread(_noise(table))
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(f"recipe {study.recipe}")
 
 
@@ -208,7 +203,7 @@ def ingredients(study: Study, method: str = "cross-entropy", imbalance_factor: f
 
     "noise alone" is where the differences of all rows together lie in 95 % of cases if no change did anything; a
     single run has a number and this width, and no verdict. "train" is the training accuracy of the last epoch, on the
-    images as they are augmented.
+    images as they are augmented. Only top-1 has its standard deviation: with all of them the table leaves the page.
     """
     import pandas as pd
 
@@ -219,6 +214,7 @@ def ingredients(study: Study, method: str = "cross-entropy", imbalance_factor: f
         row: dict[str, Any] = {"seeds": ", ".join(str(seed) for seed in sorted(seeds(runs)))}
         row |= {title: mean_sd([run.last[key] for run in runs]) for key, title in COLUMNS.items()}
         row["train"] = mean_sd([float(run.record["epochs"][-1]["train_top1"]) for run in runs])
+        row |= {title: row[title].partition(" ±")[0] for title in ("many", "medium", "few", "train")}
         row["minus base"] = f"{change_from_base(runs, base)[0]:+.1f}" if name != BASE else "–"
         row["noise alone"] = f"± {noise_alone(runs, base, noise, len(found) - 1):.1f}" if name != BASE else "–"
         rows[name] = row
@@ -245,30 +241,31 @@ def moves(study: Study, method: str = "cross-entropy", imbalance_factor: float =
     found = variants(study, method, imbalance_factor)
     base = found.pop(BASE)
     groups = _main_methods(study, imbalance_factor)
-    rows = [(name, runs, base, "black", "D") for name, runs in found.items()]
+    rows = [(name, runs, base, plots.INK, "D") for name, runs in found.items()]
     if (cosine := f"{method} (cosine)") in groups:
-        rows.append(("classifier cosine", groups[cosine], base, "black", "D"))
+        rows.append(("classifier cosine", groups[cosine], base, plots.INK, "D"))
     losses = {name: against for name, against in LOSSES.items() if name in groups and against in groups}
     rows += [
         (name, groups[name], groups[against], plots.METHOD_COLOURS[name], plots.METHOD_MARKERS[name])
         for name, against in losses.items()
     ]
-    fig, ax = plt.subplots(figsize=(7.2, 0.9 + 0.3 * len(rows)))
+    fig, ax = plt.subplots(figsize=(plots.WIDTH, 0.8 + 0.3 * len(rows)))
     needed = run_noise(study, imbalance_factor).needed()
     ax.axvspan(-needed, needed, color=plots.GREY, alpha=0.2, lw=0)
-    ax.axvline(0, color="black", lw=0.8)
+    ax.axvline(0, color=plots.INK, lw=0.8)
     for place, (_, runs, without, colour, marker) in enumerate(rows):
         ours, theirs = seeds(runs), seeds(without)
         values = [ours[seed].last["top1"] - theirs[seed].last["top1"] for seed in sorted(set(ours) & set(theirs))]
         ax.plot(values, [place] * len(values), marker, color=colour, ms=6)
     border = len(rows) - len(losses)
-    ax.axhline(border - 0.5, color="black", lw=0.8, ls=":")
+    ax.axhline(border - 0.5, color=plots.INK, lw=0.8, ls=":")
     across = ax.get_yaxis_transform()
-    ax.text(0.99, 0, "the recipe changes", transform=across, ha="right", va="center", fontsize=9)
-    ax.text(0.01, len(rows) - 1, "the loss changes", transform=across, va="center", fontsize=9)
-    labels = [name if name not in losses else f"{name}, {groups[name][0].config.classifier}" for name, *_ in rows]
+    ax.text(0.99, 0, "the recipe changes", transform=across, ha="right", va="center")
+    ax.text(0.01, len(rows) - 1, "the loss changes", transform=across, va="center")
+    short = [name.removeprefix("augmentation ") if "," in name else name for name, *_ in rows]  # says what it is
+    labels = [name if name not in losses else f"{name}, {groups[name][0].config.classifier}" for name in short]
     ax.set(yticks=range(len(rows)), yticklabels=labels, ylim=(len(rows) - 0.5, -0.5))
-    ax.set_xlabel("top-1 minus the run without the change (points)")
+    ax.set_xlabel("change of top-1 (points)")
     return fig
 
 
@@ -277,37 +274,30 @@ def augmentation_curves(study: Study, method: str = "cross-entropy", imbalance_f
 
     Training accuracy is measured on the augmented images while the weights still move.
     """
-    import matplotlib.pyplot as plt
-
     found = variants(study, method, imbalance_factor)
     firsts = [group[0] for group in found.values()]
     runs = {str(run.config.augmentation): run for run in firsts if set(run.changes) <= {"augmentation"}}
     if len(runs) < 2:
         raise MissingRuns(f"no {study.recipe} run of {method} with another augmentation")
-    styles = {"none": ":s", "crop_flip": "-o", "autoaugment": "--D"}
-    fig, axes = plt.subplots(1, 2, figsize=(7.4, 3.4), sharex=True)
-    for name, style in styles.items():
+    styles = {
+        "none": (":s", plots.PALETTE[0]),
+        "crop_flip": ("-o", plots.GREY),
+        "autoaugment": ("--D", plots.PALETTE[1]),
+    }
+    fig, axes = plots.panels(2, 2.9, sharex=True)
+    for name, (style, colour) in styles.items():
         if name not in runs:
             continue
         for ax, key in zip(axes, ("train_top1", "top1"), strict=True):
             rows = runs[name].tested if key == "top1" else runs[name].record["epochs"]
             ax.plot(
                 [row["epoch"] for row in rows], [row[key] for row in rows], style,
-                markevery=max(1, len(rows) // 6), ms=5, color="black", label=VALUES[name],
+                markevery=max(1, len(rows) // 6), ms=5, color=colour, label=VALUES[name],
             )  # fmt: skip
-        last = runs[name].record["epochs"][-1]
-        axes[0].annotate(
-            VALUES[name],
-            (last["epoch"], last["train_top1"]),
-            (0, 6),
-            textcoords="offset points",
-            ha="right",
-            fontsize=9,
-        )
-    for ax, title in zip(axes, ("training images, as augmented", "test images"), strict=True):
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(runs))
+    for ax, title in zip(axes, ("training, as augmented", "test"), strict=True):
         ax.set(title=title, xlabel="epoch")
     axes[0].set_ylabel("top-1 (%)")
-    axes[0].margins(y=0.1)
     return fig
 
 
@@ -423,7 +413,7 @@ def published_pairs(study: Study) -> pd.DataFrame:
                 "IF": pair.imbalance_factor,
                 "before": f"{pair.before:.2f}",
                 "after": f"{pair.after:.2f}",
-                "difference": f"{pair.after - pair.before:+.1f}",
+                "gain": f"{pair.after - pair.before:+.1f}",
                 "source": pair.source,
             }
         )

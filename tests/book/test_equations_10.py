@@ -70,7 +70,7 @@ def test_10_cosine(assert_equation: Check, epochs: int, warmup: int) -> None:
     assert_equation(recorded_rates("strong", 40), short, wrong=wrong)
 
 
-@pytest.mark.display("ae10a3d9")
+@pytest.mark.display("3a6a7149")
 @pytest.mark.parametrize("batch", [1, 2, 4])
 def test_10_displacement(assert_equation: Check, generator: torch.Generator, batch: int) -> None:
     gradients = torch.randn(3, 2, dtype=torch.float64, generator=generator)  # of three images, two weights

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from lt_core import records
 from lt_core.report import (
@@ -17,7 +16,6 @@ from lt_core.report import (
     Study,
     load_study,
     methods,
-    paired_difference,
     same_seeds,
     seeds,
     setting,
@@ -173,24 +171,3 @@ def test_a_folder_without_records_or_with_another_recipe_is_refused(make_study: 
     study.folder.rename(tmp_path / "plain")
     with pytest.raises(records.RecordError, match="is of recipe 'short', not 'plain'"):
         Study(tmp_path / "plain")
-
-
-def test_paired_difference_is_scipys_paired_t_test() -> None:
-    generator = np.random.default_rng(0)
-    ours, theirs = generator.normal(1, 1, 6), generator.normal(0, 1, 6)
-    found = paired_difference(dict(enumerate(ours)), dict(enumerate(theirs)))
-    interval = stats.ttest_rel(ours, theirs).confidence_interval(0.95)
-    assert (found.low, found.high) == pytest.approx((interval.low, interval.high))
-    assert found.mean == pytest.approx((ours - theirs).mean())
-    assert found.pairs == 6
-
-
-def test_pairs_are_matched_by_seed_not_by_place() -> None:
-    found = paired_difference({2: 5.0, 0: 1.0, 7: 9.0}, {0: 0.0, 2: 4.0, 3: 50.0})
-    assert (found.mean, found.low, found.high, found.pairs) == (1.0, 1.0, 1.0, 2)
-    assert found.clear
-    single = paired_difference({0: 1.0}, {0: 0.0})
-    assert (single.low, single.clear) == (None, False)
-    assert str(single) == "+1.0 (one pair)"
-    with pytest.raises(ValueError, match="share none"):
-        paired_difference({0: 1.0}, {1: 1.0})
