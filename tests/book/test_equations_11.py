@@ -206,7 +206,7 @@ def test_11_pays(assert_equation: Check, seeds: int) -> None:
     assert saving(1 - ratio**2 + 0.05) > 0 > saving(1 - ratio**2 - 0.05)
 
 
-@pytest.mark.display("015d1324")
+@pytest.mark.display("a780dba2")
 def test_11_break_even(assert_equation: Check, generator: torch.Generator) -> None:
     # Left from the counts of CIFAR100-LT at imbalance factor 100, an accuracy a class; right the printed shares.
     counts = lt.data.class_counts()
