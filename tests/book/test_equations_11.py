@@ -53,7 +53,7 @@ def regression(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, int]:
     return fitted[:many, 0], (values.reshape(-1, 1) - design @ fitted)[:, 0], len(design) - design.shape[1]
 
 
-@pytest.mark.display("949684ea")
+@pytest.mark.display("5101e9b6")
 @pytest.mark.parametrize(("many", "seeds"), [(2, 3), (3, 3), (6, 3), (4, 7)])
 def test_11_residual(assert_equation: Check, generator: torch.Generator, many: int, seeds: int) -> None:
     v = 30 + torch.randn(many, seeds, dtype=torch.float64, generator=generator)
