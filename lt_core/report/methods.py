@@ -270,36 +270,34 @@ def taus(study: Study, imbalance_factor: float = 100, method: str = "cross-entro
     import numpy as np
 
     runs = study.select(method, imbalance_factor=imbalance_factor)
-    kinds = {"adjust": ("adjusted", plots.BLUE, "o-"), "rebalance": (f"re-balanced ({SEES})", plots.ORANGE, "s--")}
-    fig, ax = plt.subplots(figsize=(6.4, 3.2))
+    kinds = {"adjust": ("adjusted", plots.INDIGO, "o-"), "rebalance": (f"re-balanced ({SEES})", plots.OLIVE, "s--")}
+    fig, ax = plt.subplots()
     for kind, (name, colour, style) in kinds.items():
         tau = [0.0, *runs[0].record["posthoc"]["sweep"]["tau"]]
         curves = np.array([[run.last["top1"], *run.record["posthoc"]["sweep"][kind]] for run in runs])
         ax.fill_between(tau, curves.min(0), curves.max(0), color=colour, alpha=0.2, lw=0)
         ax.plot(tau, curves.mean(0), style, color=colour, label=name)
     ax.axvline(1, color="black", lw=0.8, ls=":")
-    ax.set(xlabel="strength τ", ylabel="top-1 (%)", title=f"{method}, mean and range over seeds: {len(runs)}")
+    ax.set(xlabel="strength τ", ylabel="top-1 (%)", title=f"{method}: mean and range over {len(runs)} seeds")
     ax.legend(loc="lower left")
     return fig
 
 
 def groups(study: Study, methods: Sequence[str] = METHODS, imbalance_factor: float = 100) -> Figure:
     """Top-1, many, medium and few of each method: a small dot a seed, a large marker for their mean."""
-    import matplotlib.pyplot as plt
     import numpy as np
 
     found, _ = _methods(study, methods, imbalance_factor)
     shown = [key for key in COLUMNS if next(iter(found.values()))[0].last[key] is not None]
-    height = 1.2 + 0.33 * len(found)
-    fig, axes = plt.subplots(1, len(shown), figsize=(7.4, height), sharey=True, squeeze=False)
-    for ax, key in zip(axes[0], shown, strict=True):
+    fig, axes = plots.panels(len(shown), 0.8 + 0.24 * len(found), sharey=True)
+    for ax, key in zip(axes, shown, strict=True):
         for row, (name, runs) in enumerate(found.items()):
-            colour, values = plots.METHOD_COLOURS.get(name, "black"), [run.last[key] for run in runs]
+            colour, values = plots.METHOD_COLOURS.get(name, plots.INK), [run.last[key] for run in runs]
             ax.plot(values, [row] * len(values), "o", color=colour, ms=3, alpha=0.7)
-            ax.plot(np.mean(values), row, plots.METHOD_MARKERS.get(name, "o"), mfc="none", mec=colour, ms=10, mew=1.6)
+            ax.plot(np.mean(values), row, plots.METHOD_MARKERS.get(name, "o"), mfc="none", mec=colour, ms=9, mew=1.5)
         ax.set(title=COLUMNS[key], xlabel="%")
         ax.margins(x=0.15)
-    axes[0][0].set(yticks=range(len(found)), yticklabels=list(found), ylim=(len(found) - 0.5, -0.5))
+    axes[0].set(yticks=range(len(found)), yticklabels=list(found), ylim=(len(found) - 0.5, -0.5))
     return fig
 
 
@@ -309,7 +307,7 @@ def curves(study: Study, methods: Sequence[str] = METHODS, imbalance_factor: flo
     import numpy as np
 
     found, _ = _methods(study, methods, imbalance_factor)
-    fig, ax = plt.subplots(figsize=(6.8, 3.6))
+    fig, ax = plt.subplots(figsize=(plots.WIDTH, 3.8))
     for name, runs in found.items():
         rows = [{row["epoch"]: row["top1"] for row in run.tested} for run in runs]
         epochs = sorted(set.intersection(*map(set, rows)))
@@ -317,10 +315,10 @@ def curves(study: Study, methods: Sequence[str] = METHODS, imbalance_factor: flo
         marks = max(1, len(epochs) // 8)
         ax.plot(
             epochs, top1, marker=plots.METHOD_MARKERS.get(name, "o"), markevery=marks, ms=5, lw=1.4,
-            color=plots.METHOD_COLOURS.get(name, "black"), label=name,
+            color=plots.METHOD_COLOURS.get(name, plots.INK), label=name,
         )  # fmt: skip
     ax.set(xlabel="epoch", ylabel="test top-1 (%)")
-    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    fig.legend(loc="outside lower center", ncols=2)
     return fig
 
 

@@ -53,7 +53,7 @@ def regression(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, int]:
     return fitted[:many, 0], (values.reshape(-1, 1) - design @ fitted)[:, 0], len(design) - design.shape[1]
 
 
-@pytest.mark.display("949684ea")
+@pytest.mark.display("5101e9b6")
 @pytest.mark.parametrize(("many", "seeds"), [(2, 3), (3, 3), (6, 3), (4, 7)])
 def test_11_residual(assert_equation: Check, generator: torch.Generator, many: int, seeds: int) -> None:
     v = 30 + torch.randn(many, seeds, dtype=torch.float64, generator=generator)
@@ -206,7 +206,7 @@ def test_11_pays(assert_equation: Check, seeds: int) -> None:
     assert saving(1 - ratio**2 + 0.05) > 0 > saving(1 - ratio**2 - 0.05)
 
 
-@pytest.mark.display("015d1324")
+@pytest.mark.display("a780dba2")
 def test_11_break_even(assert_equation: Check, generator: torch.Generator) -> None:
     # Left from the counts of CIFAR100-LT at imbalance factor 100, an accuracy a class; right the printed shares.
     counts = lt.data.class_counts()

@@ -186,7 +186,7 @@ def test_taus_starts_at_the_network_as_trained(make_study: MakeStudy) -> None:
     assert adjusted.get_xdata()[0] == 0
     assert (adjusted.get_ydata()[0], rebalanced.get_ydata()[0]) == (22, 22)  # the mean of the two seeds
     assert (adjusted.get_ydata()[4], rebalanced.get_ydata()[4]) == (30, 29)  # τ = 1 in the made-up sweep
-    assert "seeds: 2" in figure.axes[0].get_title()
+    assert "over 2 seeds" in figure.axes[0].get_title()
     plt.close(figure)
 
 
