@@ -11,7 +11,7 @@ from lt_core.report.study import Run
 
 PAGE = Path("appendix") / "reproducibility.md"
 BEGIN, END = "<!-- tables: written by `collect` -->", "<!-- end of the tables -->"
-COLUMNS = ("run", "classifier", "seed", "subset", "order", "changed", "top-1", "place", "CPU minutes")
+COLUMNS = ("run", "classifier", "changed", "top-1", "place", "CPU minutes")
 SHARED = {"dataset": "Data", "imbalance_factor": "imbalance factor", "backbone": "network", "epochs": "epochs"}
 VERSIONS = {"python": "Python", "torch": "torch", "torchvision": "torchvision", "numpy": "NumPy"}
 
@@ -54,7 +54,8 @@ def tables(results: Path) -> str:
     parts = [
         f"{len(runs)} records.",
         "## What was run",
-        "`top-1` is the last epoch's accuracy in percent; `changed` is what a run has otherwise than its recipe;\n"
+        "A run's name has its loss, imbalance factor and seed, and a subset seed or class order that is not the canonical\n"
+        "one. `top-1` is the last epoch's accuracy in percent; `changed` is what a run has otherwise than its recipe;\n"
         "`place` is where it ran, see below. CPU minutes are the process's own: the clock's say little, since the\n"
         "machines did other work beside it. Recipes are defined in {doc}`../how_to_use`; a recipe's numbers compare\n"
         "with numbers of the same recipe only.",
@@ -79,14 +80,12 @@ def same(runs: Sequence[Run]) -> str:
 
 
 def row(run: Run, place: int) -> tuple[object, ...]:
-    """A run's line: its folder's name, which has loss and imbalance factor, and what else it was."""
-    config, cpu = run.config, run.record["environment"].get("cpu_seconds")
-    order = "given" if config.class_order else "canonical"
+    """A run's line: its folder's name and what that does not say."""
+    cpu = run.record["environment"].get("cpu_seconds")
     minutes = "–" if cpu is None else round(cpu / 60)
     changed = describe(run.changes) if run.changes else "–"
     top1 = f"{run.last['top1']:.2f}"
-    drawn = (config.classifier, config.seed, config.subset_seed, order)
-    return (f"`{run.folder.name}`", *drawn, changed, top1, place, minutes)
+    return f"`{run.folder.name}`", run.config.classifier, changed, top1, place, minutes
 
 
 def machine(run: Run) -> str:
