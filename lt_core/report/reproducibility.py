@@ -55,10 +55,10 @@ def tables(results: Path) -> str:
         f"{len(runs)} records.",
         "## What was run",
         "A run's name has its loss, imbalance factor and seed, and a subset seed or class order that is not the\n"
-        "canonical one. `top-1` is the last epoch's accuracy in percent; `changed` is what a run has otherwise than its\n"
-        "recipe; `place` is where it ran, see below. CPU minutes are the process's own: the clock's say little, since\n"
-        "the machines did other work beside it. Recipes are defined in {doc}`../how_to_use`; a recipe's numbers compare\n"
-        "with numbers of the same recipe only.",
+        "canonical one. `top-1` is the last epoch's accuracy in percent; `changed` is what a run has otherwise\n"
+        "than its recipe; `place` is where it ran, see below. CPU minutes are the process's own: the clock's say\n"
+        "little, since the machines did other work beside it. Recipes are defined in {doc}`../how_to_use`; a\n"
+        "recipe's numbers compare with numbers of the same recipe only.",
     ]
     for folder, group in folders.items():
         rows = [row(run, numbers[machine(run)]) for run in group]
