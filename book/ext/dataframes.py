@@ -15,7 +15,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
-NUMBERS = re.compile(r"(?:[\d\s.,:/*%()\[\]<>≤≥=±×+−–†-]|e[+-]?\d+|nan|NaN|None|—)*")
+NUMBERS = re.compile(r"(?:[\d\s.,:/*%()\[\]<>≤≥=±×†+−–-]|e[+-]?\d+|nan|NaN|None|—)*")
 
 
 def readable(html: str) -> str:

@@ -98,7 +98,7 @@ def prior_and_calibration(study: Study) -> pd.DataFrame:
         mean, half = float(np.mean(gains[method])), halves[method]
         twice = "†" if corrects(runs[0]) else ""
         adjusted = [run.record["posthoc"]["adjust"] for run in runs]
-        interval = "" if half is None else f" [{mean - half:+.1f}, {mean + half:+.1f}]"
+        interval = "" if half is None else f" [{mean - half:.1f}, {mean + half:.1f}]"
         rows[named(runs[0])] = {
             ("", "κ"): mean_sd([run.last["column_slope"] for run in runs], 2),
             ("top-1 (%)", "as trained"): mean_sd([run.last["top1"] for run in runs]),

@@ -291,8 +291,8 @@ def crossed_classes(study: Study, fifth: int = 0, methods: tuple[str, ...] = (BA
         fit, x = fit_line(these.accuracy, these.counts), np.array([5.0, 500.0])
         for c in [*(c for c in order if c not in chosen), *chosen]:
             turn = np.argsort(these.counts[c])
-            style = {"color": plots.BROWN, "lw": 1.3} if c in chosen else {"color": plots.GREY, "lw": 0.6, "alpha": 0.4}
-            ax.plot(these.counts[c][turn], these.accuracy[c][turn], **style)
+            colour, width, alpha = (plots.BROWN, 1.3, 1.0) if c in chosen else (plots.GREY, 0.6, 0.4)
+            ax.plot(these.counts[c][turn], these.accuracy[c][turn], color=colour, lw=width, alpha=alpha)
         ax.plot(x, fit.mean + fit.slope * (np.log2(x) - np.log2(these.counts).mean()), "--", color=plots.INK, lw=1.4)
         ax.set(xscale="log", xlabel="training images", title=two_lines(these.name), ylim=(-3, 103))
         ax.set_xticks([5, 20, 100, 500], ["5", "20", "100", "500"])

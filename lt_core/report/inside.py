@@ -90,7 +90,8 @@ def factors(study: Study) -> Figure:
     for ax, key in zip(axes, ("DF", "QF", "A"), strict=True):
         plots.group_curves(ax, rows, key)
         ax.set(title=key, ylim=(0, None))
-        ax.get_legend().remove()
+        if (legend := ax.get_legend()) is not None:  # one for all panels is enough
+            legend.remove()
         ax.label_outer()
     axes[1].set_ylabel("mean over training images")
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)

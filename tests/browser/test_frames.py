@@ -98,7 +98,7 @@ def walk(widget: Locator, frames: list[tuple[str, str, str]]) -> None:
 
 def name_and_focus(page: Page, widget: Locator) -> None:
     """The slider has a name, shows the focus, announces the frame and is one stop of the Tab key, not more."""
-    label = widget.locator("label.widget-label").first.inner_text()
+    label = widget.locator(".widget-slider label").inner_text()
     handle = widget.get_by_role("slider", name=label, exact=True)
     expect(handle).to_have_count(1)
     expect(widget.locator("[aria-live=polite] figcaption")).to_have_count(1)

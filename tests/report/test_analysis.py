@@ -122,7 +122,7 @@ def test_prior_and_calibration_has_a_joint_interval(make_study: MakeStudy) -> No
     table = analysis.prior_and_calibration(make_study(made))
     gains = table["top-1 (%)", "gain of re-balancing"]
     half = stats.t.ppf(1 - 0.05 / 12, 12) * 0.2 / 3**0.5  # its own SD is larger than the pooled one
-    assert gains["balanced softmax (linear)"] == f"+0.6 [{0.6 - half:+.1f}, {0.6 + half:+.1f}]"
+    assert gains["balanced softmax (linear)"] == f"+0.6 [{0.6 - half:.1f}, {0.6 + half:.1f}]"
     assert table["top-1 (%)", "adjusted"].str.contains("†").sum() == 3
 
 
