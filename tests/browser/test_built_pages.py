@@ -38,7 +38,8 @@ REACHABLE = """() => [...document.querySelectorAll('pre, .cell_output > .output,
 # What is wider than its place scrolls and fades at the edge where there is more.
 SCROLLING = "div.math mjx-container, div.highlight pre, .pst-scrollable-table-container, .cell_output > .output"
 FADED = """(selector) => [...document.querySelectorAll(selector)].every(
-  (node) => node.scrollWidth <= node.clientWidth + 1 || node.classList.contains('more-right'))"""
+  (node) => node.scrollWidth <= node.clientWidth + 1 || node.classList.contains('more-right')
+    || node.closest('details:not([open])'))"""
 CUT = """(selector) => [...document.querySelectorAll(selector)]
   .filter((node) => node.scrollWidth > node.clientWidth + 1)
   .map((node) => `${node.parentElement.id} by ${node.scrollWidth - node.clientWidth} pixels`)"""
@@ -82,6 +83,9 @@ def test_page(
         assert page.evaluate(BEYOND) == [], f"formulas in the text at {width} pixels"
         if width == 1280:
             assert page.evaluate(CUT, "div.math mjx-container") == [], "displays that a desktop cuts"
+    page.evaluate("() => document.querySelectorAll('details').forEach((node) => { node.open = true; })")
+    page.wait_for_function(FADED, arg=SCROLLING)
+    page.evaluate("() => document.querySelectorAll('details').forEach((node) => { node.open = false; })")
     page.set_viewport_size({"width": 360, "height": 800})
     page.wait_for_function(REACHABLE)
     assert page.evaluate("document.scrollingElement.scrollWidth") <= 360
