@@ -2,8 +2,8 @@
 document.addEventListener("DOMContentLoaded", () => {
   const all = (selector) => document.querySelectorAll(selector);
 
-  // A button's name contains the text that it shows: "Search Ctrl+K".
-  for (const button of all(".search-button-field")) button.removeAttribute("aria-label");
+  // A button's name contains the text that it shows: "Search Ctrl+K", "Show code cell source".
+  for (const button of all(".search-button-field, details.hide > summary")) button.removeAttribute("aria-label");
 
   // The pictures on the colour mode button say nothing; the button's label does. Font Awesome may have drawn them yet.
   for (const icon of all(".theme-switch")) {
