@@ -209,22 +209,6 @@ def _two_decimals(found: re.Match[str]) -> str:
     return f"{round(float(found[0]), 2) + 0.0:.10g}"  # no "-0"
 
 
-def class_profile(ax: Axes, class_counts: Sequence[int]) -> None:
-    """Images per class, largest first, coloured by shot group and with the groups named on the axis."""
-    import numpy as np
-
-    from lt_core.metrics import shot_groups
-
-    counts = np.asarray(class_counts)
-    order = np.argsort(-counts, kind="stable")
-    masks = shot_groups(class_counts)
-    for group in GROUPS:
-        inside = np.asarray(masks[group])[order]
-        ax.bar(np.flatnonzero(inside), counts[order][inside], width=0.9, color=GROUP_COLOURS[group], label=group)
-    ax.set(xlabel="class, largest first", ylabel="training images")
-    ax.legend()
-
-
 def per_class_accuracy(ax: Axes, records: Sequence[Mapping[str, Any]], class_counts: Sequence[int]) -> None:
     """Accuracy of every class in percent, largest class first, in the manner of ALA's Figure 1: a marker a method."""
     import numpy as np
