@@ -10,7 +10,10 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from lt_core import methods as field_map
 from lt_core.data import DATASETS
+from lt_core.data.mixing import MIXINGS
+from lt_core.data.sampling import SAMPLERS
 from lt_core.losses import LOSS_NAMES, loss_options
 from lt_core.models import BACKBONES, CLASSIFIERS
 from lt_core.training import RECIPES
@@ -92,7 +95,7 @@ def check_alone(context: typer.Context) -> None:
     """Raise if ``train --config`` came with an option that the file decides."""
     decides = (
         "loss", "loss_option", "drw", "dataset", "imbalance_factor", "backbone", "classifier", "recipe", "epochs",
-        "batch_size", "seed", "subset_seed", "class_order",
+        "batch_size", "seed", "subset_seed", "class_order", "method", "sampler", "mixing",
     )  # fmt: skip
     given = []
     for name in decides:
@@ -101,6 +104,25 @@ def check_alone(context: typer.Context) -> None:
             given.append("--" + name.replace("_", "-"))
     if given:
         raise ValueError(f"--config is given together with {', '.join(given)}; the file decides these")
+
+
+def check_method_alone(context: typer.Context, method: str | None) -> None:
+    """Raise if ``train --method`` came with an option that the method decides."""
+    if method is None:
+        return
+    given = [f"--{name.replace('_', '-')}" for name in ("loss", "loss_option", "drw", "classifier", "sampler", "mixing")
+             if getattr(context.get_parameter_source(name), "name", "DEFAULT") != "DEFAULT"]  # fmt: skip
+    if given:
+        raise ValueError(f"--method is given together with {', '.join(given)}; the method decides these")
+
+
+def run_name_in(folder: Path) -> str:
+    """``RECIPE/RUN`` of the finished run in a directory."""
+    from lt_core import records
+    from lt_core.training import RunConfig
+    from lt_core.training.configs import run_directory
+
+    return run_directory(RunConfig.from_stored(records.load(folder)["config"]))
 
 
 def table(rows: Mapping[str, Mapping[str, Any]], differences: Mapping[str, Mapping[str, Any]] | None = None) -> str:
@@ -154,6 +176,14 @@ def train(
     loss: Annotated[str, typer.Option(help=f"{one_of(LOSS_NAMES)}.")] = "ce",
     loss_option: Annotated[list[str] | None, typer.Option(help=options_help())] = None,
     drw: Annotated[bool, typer.Option("--drw", help="Deferred re-weighting in the last fifth.")] = False,
+    method: Annotated[
+        str | None, typer.Option(help="A name of `methods`; decides loss, classifier, sampler, mixing and procedure.")
+    ] = None,
+    base: Annotated[
+        Path | None, path_option("Finished run that a second stage starts from; default: train it first.", "--from")
+    ] = None,
+    sampler: Annotated[str, typer.Option(help=f"{one_of(SAMPLERS)}: which images an epoch sees.")] = "uniform",
+    mixing: Annotated[str, typer.Option(help=f"{one_of(MIXINGS)}: mixtures of two images.")] = "none",
     dataset: Annotated[str, typer.Option(help=f"{one_of(DATASETS)}.")] = "digits_lt",
     imbalance_factor: Annotated[float, typer.Option(help="Largest class over smallest.")] = 100,
     backbone: Annotated[str | None, typer.Option(help=f"{one_of(BACKBONES)}; default: the recipe's.")] = None,
@@ -193,7 +223,12 @@ def train(
         check_alone(context)
         config = load_config(config_file)
     else:
+        check_method_alone(context, method)
         config = RunConfig(
+            method=method,
+            base=None if base is None else run_name_in(base),
+            sampler=sampler,
+            mixing=mixing,
             dataset=dataset,
             loss=loss,
             loss_options=parse_options(loss_option or []),
@@ -227,6 +262,7 @@ def train(
             precision=precision,
             checkpoint_every=checkpoint_every,
             test_every=test_every,
+            base=base,
         )
     except KeyboardInterrupt:
         if not is_first():
@@ -246,6 +282,33 @@ def train(
     for note in notes:
         typer.echo(f"note: {note}")
     typer.echo(f"record: {out / 'record.json'}")
+
+
+@app.command()
+def methods(
+    as_json: Annotated[bool, typer.Option("--json", help="Everything that is known of each, as a JSON list.")] = False,
+) -> None:
+    """The map of the field: every method, what it changes, its paper, and whether it trains here."""
+    import json
+
+    import pandas as pd
+
+    rows = list(field_map.METHODS.values())
+    if as_json:
+        typer.echo(json.dumps([row.to_dict() for row in rows], indent=1, ensure_ascii=False))
+        return
+    shown = [
+        {
+            "method": row.name,
+            "title": row.title,
+            "changes": ", ".join(row.changes) or "–",
+            "chapter": row.chapter,
+            "fidelity": row.fidelity,
+            "note": row.reason if not row.trains else f"same as {row.same_as}" if row.same_as else "",
+        }
+        for row in rows
+    ]
+    typer.echo(pd.DataFrame(shown).to_string(index=False, justify="left"))
 
 
 @app.command()

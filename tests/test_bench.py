@@ -18,7 +18,8 @@ from lt_core.bench import loop, roofline
 from lt_core.cli import app
 from lt_core.data.augment import MEAN, STD
 from lt_core.losses import LOSS_NAMES, build_loss
-from lt_core.training import TrainingError, engine
+from lt_core.training import TrainingError
+from lt_core.training.strategies import plain
 
 CPU = torch.device("cpu")
 TINY = bench.Sizes(
@@ -255,7 +256,7 @@ def test_divergence_part_says_what_a_run_ends_at(short_runs: None) -> None:
 def test_a_run_that_diverges_fails_the_command_after_the_table(
     short_runs: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    build = engine.build_run_loss
+    build = plain.build_run_loss
 
     def broken(config: Any, data: Any) -> Any:
         loss = build(config, data)
@@ -263,7 +264,7 @@ def test_a_run_that_diverges_fails_the_command_after_the_table(
             loss.theta[0] = math.inf
         return loss
 
-    monkeypatch.setattr(engine, "build_run_loss", broken)
+    monkeypatch.setattr(plain, "build_run_loss", broken)
     out = tmp_path / "bench.json"
     done = CliRunner().invoke(app, ["bench", "--device", "cpu", "--only", "divergence", "--out", str(out)])
     assert done.exit_code != 0

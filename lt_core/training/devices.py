@@ -15,6 +15,7 @@ COMPILE = ("auto", "on", "off")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 # On a CPU, tracing and compiling takes a minute and makes a step about a tenth faster: it pays for long runs only.
 CPU_STEPS_THAT_PAY = 20_000
+EVALUATION_BATCH = {"cuda": 2000, "cpu": 128}  # a CPU's caches hold the activations of few images
 
 
 def pick_device(name: str = "auto") -> torch.device:

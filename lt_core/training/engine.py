@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +15,21 @@ from torch.nn import functional as F
 
 from lt_core import posthoc, records
 from lt_core.data import LongTailedData, load_dataset
-from lt_core.data.augment import augment
 from lt_core.losses import class_balanced_weights
 from lt_core.seeding import set_seed
 from lt_core.training import distributed
-from lt_core.training.build import build_network, build_run_loss, inference_scale
+from lt_core.training.base import Base, prepare_base
 from lt_core.training.checkpoint import LAST, PREVIOUS, CheckpointError, applying, load_checkpoint, save_checkpoint
 from lt_core.training.devices import pick_compile, pick_device, pick_precision
 from lt_core.training.errors import TrainingError
-from lt_core.training.evaluation import accuracies, finite, predict, summarise
+from lt_core.training.evaluation import accuracies, finite, summarise
 from lt_core.training.locking import locked
 from lt_core.training.meters import FactorMeter, LossMeter, PushMeter, group_means, loss_gradients
 from lt_core.training.progress import EpochLines
 from lt_core.training.recipes import Recipe, RunConfig
 from lt_core.training.recording import COLUMNS, check_record_size, record_of, write_history
 from lt_core.training.step import TrainStep
+from lt_core.training.strategies import STRATEGIES
 from lt_core.validation import check_choice, check_targets, check_whole, trusted_values
 
 DRW_BETA = 0.9999
@@ -54,6 +55,7 @@ class Trainer:
         compiled: bool = False,
         precision: str = "auto",
         test_every: int = 1,
+        base: Base | None = None,
     ) -> None:
         set_seed(config.seed)
         self.config, self.data, self.device, self.compiled = config, data, device, compiled
@@ -67,17 +69,16 @@ class Trainer:
                 f"batch_size is {self.batch_size}, but there are {len(data.train_targets)} training images and recipe "
                 f"{config.recipe!r} leaves out the last, smaller batch"
             )
-        model, loss = build_network(config, data), build_run_loss(config, data)
         check_targets(data.train_targets, len(data.train_images), data.num_classes)  # once; the steps do not
-        self.model = model.to(device).to(memory_format=torch.channels_last)
-        self.loss: Any = loss.to(device)  # some losses have `factors` or `log_theta`, most have neither
-        self.scale = inference_scale(config, loss)
-        self.images = data.train_images.to(device)
-        self.targets = data.train_targets.to(device)
         self.precision = pick_precision(device, precision)
+        self.base = None if base is None else base.facts
+        weights = None if base is None else base.weights
+        self.strategy = STRATEGIES[config.strategy](config, data, device, self.precision, weights)
+        self.model, self.loss, self.scale = self.strategy.model, self.strategy.loss, self.strategy.scale
+        self.images, self.targets = self.strategy.images, self.strategy.targets
         self.test_every = check_choice("test_every", test_every, TEST_EVERY)
         self.commits = [records.git_commit()]
-        self.step = TrainStep(self.model, self.loss, self.recipe, device, self.precision, compiled)
+        self.step = TrainStep(self.strategy, compiled)
         self.history: list[dict[str, Any]] = []
         self.best: dict[str, Any] = {"top1": -1.0}
         self.best_rebalanced: dict[str, Any] = {"top1": -1.0}
@@ -97,6 +98,8 @@ class Trainer:
             "model": self.model.state_dict(),
             "loss": self.loss.state_dict(),
             "step": self.step.state_dict(),
+            "strategy": self.strategy.state_dict(),
+            "base": self.base,
             "history": self.history,
             "best": self.best,
             "best_rebalanced": self.best_rebalanced,
@@ -114,6 +117,8 @@ class Trainer:
         self.model.load_state_dict(state["model"])
         self.loss.load_state_dict(state["loss"])
         self.step.load_state_dict(state["step"])
+        self.strategy.load_state_dict(state.get("strategy", {}))  # the first versions had none, and no base
+        self.base = state.get("base")
         self.history, self.best, self.seconds = state["history"], state["best"], state["seconds"]
         self.best_rebalanced = state["best_rebalanced"]
         self.seconds.setdefault("cpu", math.nan)  # not measured by the first versions
@@ -132,25 +137,26 @@ class Trainer:
             self.loss.weight.copy_(class_balanced_weights(counts, DRW_BETA))
         start = self._now()
         generator = epoch_generator(config.seed, epoch)
-        images = augment(self.images, self.recipe.augmentation, generator)
-        order = torch.randperm(len(images), generator=generator).to(self.device)
-        used = len(order) - len(order) % self.batch_size if self.recipe.drop_last else len(order)
+        self.strategy.epoch = epoch
+        images, all_targets, *others = self.strategy.order(generator)
+        used = len(images) - len(images) % self.batch_size if self.recipe.drop_last else len(images)
         augmented = self._now()
 
         meter = LossMeter(self.device)
-        factors = FactorMeter(len(counts), self.device) if hasattr(self.loss, "factors") else None
+        observed = self.strategy.observed
+        factors = FactorMeter(len(counts), self.device) if observed and hasattr(self.loss, "factors") else None
         # Under cross-entropy the pushes are followed over all epochs, under the other losses at both ends of the run.
-        measured = config.loss == "ce" or epoch in (0, self.epochs - 1)
+        measured = observed and (config.loss == "ce" or epoch in (0, self.epochs - 1))
         pushes = PushMeter(len(counts), self.device) if measured else None
-        self.model.train()
-        self.loss.train()
+        self.strategy.train()
         rank, processes = distributed.rank(), distributed.world()
         for first in range(0, used, self.batch_size):
-            whole = order[first : first + self.batch_size]
-            index = whole[rank::processes]
-            targets = self.targets[index]
+            whole = slice(first, min(first + self.batch_size, used))
+            part = slice(first + rank, whole.stop, processes)
+            targets = all_targets[part]
             buffers = {} if pushes is None else dict(self.loss.named_buffers())
-            loss, outputs = self.step(images[index], targets, self.targets[whole])
+            loss, outputs = self.step(images[part], targets, all_targets[whole], *(other[part] for other in others))
+            targets = targets if targets.ndim == 1 else targets[:, 0]
             meter.update(loss, outputs, targets)
             with trusted_values():
                 if factors is not None:
@@ -158,7 +164,7 @@ class Trainer:
                 if pushes is not None:
                     pushes.update(loss_gradients(self.loss, outputs, targets, buffers) / self.scale, targets)
             if bar is not None:
-                bar.update(len(whole))
+                bar.update(whole.stop - first)
         for reduced in (meter, factors, pushes):
             if reduced is not None:
                 reduced.reduce()
@@ -204,7 +210,7 @@ class Trainer:
     def test_logits(self) -> Tensor:
         """Inference logits of the test set after the last finished epoch, computed once."""
         if self.logits is None:
-            logits = predict(self.model, self.data.test_images, self.scale, self.device, self.precision)
+            logits = self.strategy.predict(self.data.test_images)
             self.test_loss = F.cross_entropy(logits, self.data.test_targets).item()
             self.logits = finite(logits)
         return self.logits
@@ -238,13 +244,14 @@ class Trainer:
     def save_arrays(self, folder: Path) -> None:
         """``probabilities.npz`` and ``pushes.npz``: what is too large for the record. See `lt_core.records`."""
         records.save_probabilities(self.test_logits().log_softmax(1), folder)
-        records.save_pushes(self.history[0]["pushes"], self.history[-1]["pushes"], folder)
+        if "pushes" in self.history[-1]:
+            records.save_pushes(self.history[0]["pushes"], self.history[-1]["pushes"], folder)
 
 
 def prepare_folder(folder: Path, config: RunConfig, resume: bool) -> dict[str, Any] | None:
     """The checkpoint to go on from, if there is one; refuses a directory that must be left alone."""
     holds_run = any((folder / name).exists() for name in ("record.json", LAST, PREVIOUS))
-    if holds_run and not resume:
+    if (holds_run or (folder / "base").exists()) and not resume:
         raise TrainingError(f"{folder} already holds a run; name another directory, delete it, or use --resume")
     if not holds_run:
         return None
@@ -286,6 +293,7 @@ def train(
     precision: str = "auto",
     checkpoint_every: int = 1,
     test_every: int | None = None,
+    base: str | Path | None = None,
 ) -> dict[str, Any]:
     """Run one configuration from start to end.
 
@@ -306,6 +314,8 @@ def train(
         checkpoint_every: epochs between two checkpoints; the last epoch always gets one.
         test_every: epochs between two tests, 1, 2, 5 or 10 (default 1); each epoch of the last fifth is tested. It
             changes nothing but which epochs the best one is chosen from.
+        base: run directory of the finished run that a second stage starts from; None trains that run first, in
+            ``out/base``, or gives it up after use where ``out`` is None. A method without a second stage refuses it.
 
     Returns:
         The record (see `lt_core.records`).
@@ -341,7 +351,13 @@ def train(
             precision = pick_precision(place, precision)
             steps = int(config.epochs or 0) * math.ceil(len(data.train_targets) / int(config.batch_size or 1))
             compiled = pick_compile(compile, place, steps, precision)
-        trainer = Trainer(config, data, place, compiled, precision, test_every or 1)
+        begin = None
+        if saved is None:
+            begin = prepare_base(config, base, folder, partial(
+                train, data_root=data_root, device=device, progress=progress, resume=True, compile=compile,
+                precision=precision, checkpoint_every=checkpoint_every, test_every=test_every,
+            ))  # fmt: skip
+        trainer = Trainer(config, data, place, compiled, precision, test_every or 1, begin)
         if saved is not None and folder is not None:
             with applying(folder):
                 trainer.load_state_dict(saved)

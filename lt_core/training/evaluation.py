@@ -8,32 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lt_core import metrics, posthoc, records
 from lt_core.data import load_dataset
-from lt_core.data.augment import Normalize
-from lt_core.training.build import build_network, build_run_loss, inference_scale
 from lt_core.training.checkpoint import applying, load_checkpoint
 from lt_core.training.devices import pick_device
 from lt_core.training.recipes import RunConfig
+from lt_core.training.strategies import STRATEGIES
 from lt_core.validation import check_choice, check_number
 
-EVALUATION_BATCH = {"cuda": 2000, "cpu": 128}  # a CPU's caches hold the activations of few images
 CORRECTS_COUNTS = ("cb", "la", "balanced_softmax", "gala")  # losses after which an adjustment corrects twice
 SWEEP = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)  # strengths tau of the two post-hoc methods in a record
-
-
-@torch.no_grad()
-def predict(model: nn.Module, images: Tensor, scale: float, device: torch.device, precision: str) -> Tensor:
-    """Inference logits (N, C), float32 on the CPU: the network's outputs times ``scale``."""
-    model.eval()
-    normalize = Normalize().to(device)
-    batches, size = [], EVALUATION_BATCH[device.type]
-    with torch.autocast(device.type, getattr(torch, precision), enabled=precision != "float32"):
-        for part in images.split(size):
-            batches.append(model(normalize(part.to(device))).float())
-    return scale * torch.cat(batches).cpu()
 
 
 def accuracies(predictions: Tensor, targets: Tensor, class_counts: Sequence[int]) -> dict[str, float | None]:
@@ -93,6 +79,15 @@ def target_quantiles(probabilities: Tensor, targets: Tensor, class_counts: Seque
     }
 
 
+def corrects_counts(config: RunConfig) -> str:
+    """What in a run corrects for the class counts already, in words; "" where nothing does."""
+    if config.drw:
+        return "deferred re-weighting"
+    if config.sampler not in ("uniform", "progressive"):
+        return f"the sampler {config.sampler!r}"
+    return f"the loss {config.loss!r}" if config.loss in CORRECTS_COUNTS else ""
+
+
 def posthoc_results(logits: Tensor, targets: Tensor, class_counts: Sequence[int], tau: float = 1.0) -> dict[str, Any]:
     """The summary after prior adjustment and after re-balancing (which looks at all test predictions at once)."""
     adjusted = posthoc.adjust_logits(logits, class_counts, tau).softmax(1)
@@ -140,20 +135,18 @@ def evaluate(
         config = RunConfig.from_stored(saved["config"])
     if saved["epoch"] < int(config.epochs or 0):
         warnings.warn(f"the run is not finished: this is epoch {saved['epoch']} of {config.epochs}", stacklevel=2)
-    if method == "adjust" and (config.drw or config.loss in CORRECTS_COUNTS):
-        done = "deferred re-weighting" if config.drw else f"the loss {config.loss!r}"
+    if method == "adjust" and (done := corrects_counts(config)):
         warnings.warn(
             f"{done} corrects for the class counts already; adjusting the logits corrects twice, and usually costs "
             "accuracy",
             stacklevel=2,
         )
     data = load_dataset(config.dataset, data_root, config.imbalance_factor, config.subset_seed, config.class_order)
-    model, loss = build_network(config, data), build_run_loss(config, data)
+    strategy = STRATEGIES[config.strategy](config, data, place, saved["precision"])
     with applying(folder):
-        model.load_state_dict(saved["model"])
-    scale = inference_scale(config, loss)
-    model = model.to(place).to(memory_format=torch.channels_last)
-    logits = finite(predict(model, data.test_images, scale, place, saved["precision"]))
+        strategy.model.load_state_dict(saved["model"])
+        strategy.load_state_dict(saved.get("strategy", {}))
+    logits = finite(strategy.predict(data.test_images))
     if method is None:
         return summarise(logits.softmax(1), data.test_targets, data.class_counts)
     return posthoc_results(logits, data.test_targets, data.class_counts, tau)[method]

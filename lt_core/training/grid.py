@@ -94,6 +94,7 @@ def run_grid(
         try:
             for run in runs:
                 run.inspect()
+            check_bases(runs)
             waiting = [run for run in runs if run.state == "waiting"]
             write_status(runs, out / "status.csv")
             if jobs is None:
@@ -107,6 +108,27 @@ def run_grid(
         finally:
             write_status(runs, out / "status.csv")
     return runs
+
+
+def check_bases(runs: Sequence[Run]) -> None:
+    """Raise where a run starts from one that is neither in the grid nor finished in its folder."""
+    known = {run.name for run in runs}
+    for run in runs:
+        if run.base is None or run.config.base in known or (run.base / "record.json").exists():
+            continue
+        raise ValueError(f"{run.name} starts from {run.config.base}, which is no run of the grid, nor in {run.base}")
+
+
+def next_run(waiting: Sequence[Run], runs: Sequence[Run]) -> Run | None:
+    """The first run that can start: one whose base is finished. A run whose base has failed fails with it."""
+    states = {run.name: run.state for run in runs}
+    for run in waiting:
+        state = "finished" if run.base is None else states.get(str(run.config.base), "finished")
+        if state == "finished":
+            return run
+        if state == "failed":
+            run.fail(f"{run.config.base}, which it starts from, has failed")
+    return None
 
 
 def find_jobs(
@@ -152,11 +174,12 @@ def train_all(
         try:
             while waiting or running:
                 changed = False
-                while waiting and len(running) < jobs:
-                    run = waiting.pop(0)
+                while len(running) < jobs and (run := next_run(waiting, runs)) is not None:
+                    waiting.remove(run)
                     config = str(run.folder / "config.yaml")
                     command = [sys.executable, "-m", "lt_core", "train", "--config", config, "--out", str(run.folder)]
                     command += [*arguments, *([] if run.begun else anew)]
+                    command += [] if run.base is None else ["--from", str(run.base)]
                     running.append(run)
                     try:
                         run.start(command, env, [lock])

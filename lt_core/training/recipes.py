@@ -16,15 +16,26 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
+from lt_core import methods
 from lt_core.data import DATASETS
 from lt_core.data.augment import AUGMENTATIONS
+from lt_core.data.mixing import MIXINGS
+from lt_core.data.sampling import SAMPLERS
 from lt_core.losses import COSINE_LOSSES, LOSS_NAMES
 from lt_core.models import BACKBONES, CLASSIFIER_INITS, CLASSIFIERS
 from lt_core.validation import check_choice, check_flag, check_number, check_whole, plain
 
 SCHEDULES = {"step": 0.025, "cosine": 0.01}  # with the fraction of the epochs that warm up
 # What a configuration of the time before a key was new meant by its absence, whatever its recipe has today.
-BEFORE = {"classifier_init": "kaiming"}
+BEFORE: dict[str, Any] = {
+    "classifier_init": "kaiming",
+    "method": None,
+    "sampler": "uniform",
+    "mixing": "none",
+    "strategy": "plain",
+    "strategy_options": {},
+    "from": None,
+}
 COSINE_SCALE = 30.0  # for a cosine classifier under a loss that does not scale by itself
 
 
@@ -144,6 +155,14 @@ class RunConfig:
         seed: of initialisation, order and augmentation.
         subset_seed: of the long-tailed subset (0 is the canonical one).
         class_order: which class takes which place of the profile; see `lt_core.data.cifar100_lt`.
+        method: a name of `lt_core.methods.METHODS`, which decides the loss and its options, drw, the classifier, the
+            sampler, mixing and strategy; another value of one of these beside it is refused.
+        sampler: a name of `lt_core.data.sampling.SAMPLERS`: which images an epoch sees.
+        mixing: "none", "mixup" or "remix".
+        strategy: a name of `lt_core.training.strategies.STRATEGIES`: the procedure.
+        strategy_options: constants of the strategy, by name.
+        base: for a strategy that goes on from a finished run, that run as ``RECIPE/RUN``; None trains it first. Files
+            and dictionaries call it ``from``.
 
     Raises:
         ValueError, TypeError: a value that is not allowed; the message names it.
@@ -167,6 +186,12 @@ class RunConfig:
     seed: int = 0
     subset_seed: int = 0
     class_order: tuple[int, ...] | None = None
+    method: str | None = None
+    sampler: str = "uniform"
+    mixing: str = "none"
+    strategy: str = "plain"
+    strategy_options: Mapping[str, Any] = field(default_factory=dict)
+    base: str | None = None
 
     def __post_init__(self) -> None:
         """Check every value, and keep it as plain Python: a record of the run can then be written."""
@@ -174,17 +199,20 @@ class RunConfig:
         def keep(name: str, value: Any) -> None:
             object.__setattr__(self, name, value)
 
+        for name, value in self._settings_of_method().items():
+            keep(name, value)
         for name, allowed in (("dataset", DATASETS), ("loss", LOSS_NAMES), ("recipe", tuple(RECIPES))):
             if getattr(self, name) is not None or name != "recipe":
                 keep(name, check_choice(name, getattr(self, name), allowed))
         keep("drw", check_flag("drw", self.drw))
         keep("loss_options", self._checked_options())
+        keep("strategy_options", self._checked_strategy_options())
         recipe = recipe_for(self.dataset, self.recipe)
         wants = "cosine" if self.loss in COSINE_LOSSES else "linear"
         for name, value in (
             ("recipe", recipe.name),
             ("backbone", recipe.backbone),
-            ("epochs", recipe.epochs),
+            ("epochs", self._usual_epochs(recipe)),
             ("batch_size", recipe.batch_size),
             ("augmentation", recipe.augmentation),
             ("schedule", recipe.schedule),
@@ -201,6 +229,8 @@ class RunConfig:
             ("classifier_init", CLASSIFIER_INITS),
             ("augmentation", AUGMENTATIONS),
             ("schedule", tuple(SCHEDULES)),
+            ("sampler", SAMPLERS),
+            ("mixing", MIXINGS),
         ):
             keep(name, check_choice(name, getattr(self, name), allowed))
         keep("imbalance_factor", check_number("imbalance_factor", self.imbalance_factor, low=1))
@@ -214,10 +244,53 @@ class RunConfig:
             raise ValueError(
                 f"classifier_init is {self.classifier_init!r}, which does nothing to a cosine classifier; leave it out"
             )
+        self._check_base()
         if self.class_order is not None:
             if not isinstance(self.class_order, Iterable) or isinstance(self.class_order, str):
                 raise TypeError(f"class_order is {self.class_order!r}; a list of labels is needed")
             keep("class_order", tuple(check_whole("a label of class_order", label, 0) for label in self.class_order))
+
+    def _settings_of_method(self) -> dict[str, Any]:
+        """What the method decides, by field; a value given beside it that is another one is refused."""
+        if self.method is None:
+            return {}
+        check_choice("method", self.method, methods.TRAINED)
+        settings = methods.settings(self.method)
+        usual = {f.name: f.default for f in fields(self)} | {"loss_options": {}, "strategy_options": {}}
+        for name in methods.DECIDED:
+            value = getattr(self, name)
+            if name in settings and value not in (usual[name], settings[name]):
+                raise ValueError(f"{name} is {value!r}, but method {self.method!r} decides it; leave one of the two out")
+        return {n: v for n, v in settings.items() if n in methods.DECIDED or getattr(self, n) is None}
+
+    def _usual_epochs(self, recipe: Recipe) -> int:
+        """The recipe's; of a second stage a share of them."""
+        from lt_core.training.strategies import STRATEGIES
+
+        stage = STRATEGIES[check_choice("strategy", self.strategy, tuple(STRATEGIES))].stage
+        return recipe.epochs if stage is None else stage.epochs(recipe.epochs)
+
+    def _checked_strategy_options(self) -> dict[str, Any]:
+        """All constants of the strategy, those that were given in place of its own."""
+        from lt_core.training.strategies import STRATEGIES, checked_options
+
+        check_choice("strategy", self.strategy, tuple(STRATEGIES))
+        if not isinstance(self.strategy_options, Mapping):
+            raise TypeError(f"strategy_options is {self.strategy_options!r}; a mapping of names to values is needed")
+        options = plain("strategy_options", checked_options(self.strategy, self.strategy_options))
+        assert isinstance(options, dict)
+        return options
+
+    def _check_base(self) -> None:
+        """Raise where ``base`` is no ``RECIPE/RUN``, or the strategy needs none."""
+        from lt_core.training.strategies import STRATEGIES
+
+        if self.base is None:
+            return
+        if STRATEGIES[self.strategy].stage is None:
+            raise ValueError(f"from is {self.base!r}, but strategy {self.strategy!r} starts from no other run")
+        if not isinstance(self.base, str) or not re.fullmatch(r"[\w.+-]+/[\w.+-]+", self.base):
+            raise ValueError(f"from is {self.base!r}; RECIPE/RUN is needed, such as 'short/ce-if100-s0'")
 
     def _checked_options(self) -> dict[str, Any]:
         """The options of the loss as plain values; those that a run sets itself are refused."""
@@ -239,10 +312,14 @@ class RunConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RunConfig:
         """A configuration from a mapping; an unknown key is a ValueError that lists the known ones."""
-        known = [f.name for f in fields(cls)]
+        known = ["from" if f.name == "base" else f.name for f in fields(cls)]
         for key in values:
             check_choice("configuration key", key, known)
-        return cls(**values)
+        if values.get("method") is not None and values["method"] in methods.TRAINED:
+            for key, setting in methods.settings(values["method"]).items():
+                if key in methods.DECIDED and key in values and values[key] not in (None, setting):
+                    raise ValueError(f"{key} is {values[key]!r}, but method {values['method']!r} decides it; leave it out")
+        return cls(**{"base" if key == "from" else key: value for key, value in values.items()})
 
     @classmethod
     def from_stored(cls, values: Mapping[str, Any]) -> RunConfig:
@@ -262,6 +339,7 @@ class RunConfig:
     def to_dict(self) -> dict[str, Any]:
         """A plain dictionary, ready for JSON or YAML."""
         values = asdict(self)
+        values["from"] = values.pop("base")
         values["class_order"] = None if self.class_order is None else list(self.class_order)
         return values
 
@@ -295,16 +373,12 @@ class RunConfig:
         What is as usual is not named: CIFAR100-LT, and what the recipe itself has for this data set.
         """
         recipe = recipe_for(self.dataset, self.recipe)
+        usual = {} if self.method is None else methods.settings(self.method)
         parts = [] if self.dataset == "cifar100_lt" else [self.dataset]
-        parts.append(self.loss)
-        if self.drw:
-            parts.append("drw")
-        if self.classifier == "cosine" and self.loss not in COSINE_LOSSES:
-            parts.append("cosine")
-        parts += [f"{key}_{_plain(value)}" for key, value in sorted(self.loss_options.items())]
+        parts += [self.method] if self.method is not None else self._ingredient_names()
         if self.backbone != recipe.backbone:
             parts.append(str(self.backbone))
-        if self.epochs != recipe.epochs:
+        if self.epochs != self._usual_epochs(recipe):
             parts.append(f"e{self.epochs}")
         if self.batch_size != recipe.batch_size:
             parts.append(f"b{self.batch_size}")
@@ -315,14 +389,33 @@ class RunConfig:
             ("wd", "weight_decay"),
             ("init_", "classifier_init"),
         ):
-            if getattr(self, name) != getattr(recipe, name):
+            if getattr(self, name) != usual.get(name, getattr(recipe, name)):
                 parts.append(f"{short}{_plain(getattr(self, name))}")
         parts += [f"if{_plain(float(self.imbalance_factor)).removesuffix('.0')}", f"s{self.seed}"]
         if self.subset_seed:
             parts.append(f"subset{self.subset_seed}")
         if self.class_order is not None:
             parts.append(f"order{_checksum(repr(self.class_order))}")
+        if self.base is not None:
+            parts.append(f"from_{self.base.split('/')[-1]}")
         return "-".join(parts)
+
+    def _ingredient_names(self) -> list[str]:
+        """What a run without a named method is made of, as parts of its name."""
+        from lt_core.training.strategies import checked_options
+
+        parts = [self.loss]
+        if self.drw:
+            parts.append("drw")
+        if self.classifier == "cosine" and self.loss not in COSINE_LOSSES:
+            parts.append("cosine")
+        parts += [f"{key}_{_plain(value)}" for key, value in sorted(self.loss_options.items())]
+        parts += [value for value, usual in ((self.sampler, "uniform"), (self.mixing, "none")) if value != usual]
+        if self.strategy != "plain":
+            parts.append(self.strategy)
+        own = checked_options(self.strategy, {})
+        parts += [f"{k}_{_plain(v)}" for k, v in sorted(self.strategy_options.items()) if v != own[k]]
+        return parts
 
 
 def _plain(value: Any) -> str:

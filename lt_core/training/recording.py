@@ -51,6 +51,8 @@ def record_of(run: Trainer) -> dict[str, Any]:
         "epochs": [{key: row[key] for key in COLUMNS} for row in kept],
         "adjustment": [{"epoch": row["epoch"], **row["adjustment"]} for row in kept if "adjustment" in row],
     }
+    if run.base is not None:
+        record["base"] = run.base
     if "per_class" in last_row:
         record["adjustment_per_class"] = last_row["per_class"]
     if "row_ratio" in last_row:
@@ -80,11 +82,13 @@ def check_record_size(trainer: Trainer) -> None:
     meter, pushes = LossMeter(trainer.device), PushMeter(num_classes, trainer.device)
     meter.update(outputs.mean().to(trainer.device), *here)
     pushes.update(*here)
-    factors = None
-    if hasattr(trainer.loss, "factors"):
+    factors, observed = None, trainer.strategy.observed
+    if observed and hasattr(trainer.loss, "factors"):
         factors = FactorMeter(num_classes, trainer.device)
         factors.update(trainer.loss.factors(*here), here[1])
-    row = {"lr": 1 / 7, "test_loss": 10 / 7, "images": len(trainer.images)} | trainer.describe(meter, factors, pushes)
+    row = {"lr": 1 / 7, "test_loss": 10 / 7, "images": len(trainer.images)} | trainer.describe(
+        meter, factors, pushes if observed else None
+    )
     summary = summarise(outputs.softmax(1), targets, trainer.data.class_counts)
     row |= {column: summary[column] for column in ("top1", *records.GROUPS)}
     middle = row if trainer.config.loss == "ce" else {k: v for k, v in row.items() if k != "row_ratio"}

@@ -48,6 +48,11 @@ class Run:
         return any((self.folder / name).exists() for name in (LAST, PREVIOUS))
 
     @property
+    def base(self) -> Path | None:
+        """Directory of the run that this one starts from, where the grid has it."""
+        return None if self.config.base is None else self.folder.parents[1] / self.config.base
+
+    @property
     def log(self) -> Path:
         return self.folder / "log.txt"
 

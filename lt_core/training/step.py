@@ -5,70 +5,61 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from lt_core.data.augment import Normalize
 from lt_core.training import distributed
-from lt_core.training.recipes import Recipe
+from lt_core.training.errors import TrainingError
+from lt_core.training.strategies import Plain
 from lt_core.validation import trusted_values
 
 
 class TrainStep:
-    """Forward, loss, backward and update of one batch.
+    """A strategy's step, and what follows it: backward and update.
 
     Args:
-        model: the network, on ``device`` in channels-last layout.
-        loss: a loss of `lt_core.losses` with ``reduction="mean"``, on ``device``.
-        recipe: optimiser settings.
-        device: where everything is.
-        precision: "float32", "bfloat16" or "float16": of the network's forward pass. The loss is in float32.
+        strategy: what one batch is turned into a loss by.
         compiled: compile normalisation, network and loss into one graph (``fullgraph=True``).
+
+    Raises:
+        TrainingError: a strategy whose step is no graph, or cannot be shared out among processes.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        loss: Any,
-        recipe: Recipe,
-        device: torch.device,
-        precision: str,
-        compiled: bool,
-    ) -> None:
-        self.model = distributed.wrap(model, device)
-        self.loss = loss
-        self.normalize = Normalize().to(device)
-        self.device, self.autocast = device, precision != "float32"
-        self.dtype: torch.dtype = getattr(torch, precision)
+    def __init__(self, strategy: Plain, compiled: bool) -> None:
+        named = strategy.config.method or strategy.config.strategy
+        if compiled and not strategy.compiles:
+            raise TrainingError(f"a step of {named!r} cannot be compiled; use --compile off")
+        if distributed.world() > 1 and not (strategy.distributed and strategy.observed):
+            what = named if strategy.observed else f"mixing {strategy.mixing}"
+            raise TrainingError(f"{what!r} works in one process; start it without torchrun")
+        self.strategy, self.loss, recipe = strategy, strategy.loss, strategy.recipe
+        strategy.network = distributed.wrap(strategy.model, strategy.device)
         self.optimizer = torch.optim.SGD(
-            model.parameters(),
+            strategy.parameters(),
             lr=recipe.learning_rate,
             momentum=recipe.momentum,
             weight_decay=recipe.weight_decay,
             fused=True,
         )
-        self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "float16")
+        self.scaler = torch.amp.GradScaler(strategy.device.type, enabled=strategy.dtype == torch.float16)
         # Two static shapes at most, the full batch and the last one: no dynamic shapes.
-        self.forward = torch.compile(self._forward, fullgraph=True, dynamic=False) if compiled else self._forward
+        self.forward = torch.compile(strategy.step, fullgraph=True, dynamic=False) if compiled else strategy.step
         if distributed.world() > 1:
             self.loss.reduction = "sum"  # the mean is taken over all processes, in `__call__`
-
-    def _forward(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.autocast(self.device.type, self.dtype, enabled=self.autocast):
-            outputs = self.model(self.normalize(images))
-        outputs = outputs.float()
-        return self.loss(outputs, targets), outputs
 
     def set_learning_rate(self, rate: float) -> None:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
 
-    def __call__(self, images: Tensor, targets: Tensor, whole: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def __call__(
+        self, images: Tensor, targets: Tensor, whole: Tensor | None = None, *others: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """One step on uint8 images (B, 3, 32, 32); returns the loss and the network's outputs (B, C).
 
-        In a run of several processes the batch is this process's part, and ``whole`` the labels of all parts.
+        ``others`` is what the strategy's order has beside images and targets. In a run of several processes the batch
+        is this process's part, and ``whole`` the labels of all parts.
         """
         with trusted_values():
-            loss, outputs = self.forward(images, targets)
+            loss, outputs = self.forward(images, targets, *others)
         if whole is not None and distributed.world() > 1:
             weight = self.loss.weight
             total = len(whole) if weight is None else weight[whole].sum()

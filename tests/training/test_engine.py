@@ -30,6 +30,7 @@ from lt_core.training import (
 )
 from lt_core.training.locking import locked
 from lt_core.training.meters import FactorMeter, PushMeter, group_means, loss_gradients
+from lt_core.training.strategies import Plain
 
 
 def config(**values: Any) -> RunConfig:
@@ -128,8 +129,8 @@ def test_the_history_of_untested_epochs_has_empty_cells(tmp_path: Path) -> None:
 
 def test_the_test_set_is_run_through_once_an_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    original = engine.predict
-    monkeypatch.setattr(engine, "predict", lambda *a: calls.append(1) or original(*a))
+    original = Plain.predict
+    monkeypatch.setattr(Plain, "predict", lambda *a: calls.append(1) or original(*a))
     train(config(epochs=3), tmp_path / "run", progress=False)
     assert len(calls) == 3
     train(config(epochs=3), tmp_path / "run", progress=False, resume=True)  # finished: its checkpoint is tested once
@@ -187,13 +188,13 @@ def test_arrays_are_written_before_the_record(tmp_path: Path, monkeypatch: pytes
 def test_a_collapsed_network_gives_a_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Logits that are not numbers end no run: the loss becomes null, and every accuracy is a number."""
 
-    def collapsed(model: Any, images: torch.Tensor, *_: Any) -> torch.Tensor:
+    def collapsed(self: Plain, images: torch.Tensor) -> torch.Tensor:
         logits = torch.full((len(images), 12), 1e30)
         logits[::2] = float("nan")
         logits[1::4, 3] = float("inf")
         return logits
 
-    monkeypatch.setattr(engine, "predict", collapsed)
+    monkeypatch.setattr(Plain, "predict", collapsed)
     train(config(loss="gala"), tmp_path, progress=False)
     record = records.load(tmp_path)
     assert [row["test_loss"] for row in record["epochs"]] == [None, None]

@@ -116,11 +116,9 @@ def test_threads_compile_and_precision_are_the_checkpoints(tmp_path: Path, monke
     asked: list[tuple[bool, str]] = []
     original = engine.Trainer.__init__
 
-    def spy(
-        self: engine.Trainer, config: Any, data: Any, device: Any, compiled: bool, precision: str, every: int
-    ) -> None:
+    def spy(self: engine.Trainer, config: Any, data: Any, device: Any, compiled: bool, precision: str, *a: Any) -> None:
         asked.append((compiled, precision))
-        original(self, config, data, device, compiled, precision, every)
+        original(self, config, data, device, compiled, precision, *a)
 
     monkeypatch.setattr(engine.Trainer, "__init__", spy)
     try:

@@ -16,6 +16,7 @@ import lt_core as lt
 from lt_core.losses import LOSS_NAMES
 from lt_core.training import RunConfig, devices, engine
 from lt_core.training.devices import CPU_STEPS_THAT_PAY, pick_compile, pick_precision
+from lt_core.training.strategies import Plain
 from lt_core.validation import trusted_values
 
 CPU = torch.device("cpu")
@@ -59,7 +60,7 @@ def test_the_step_compiles_to_one_graph_with_the_eager_numbers(loss: str) -> Non
     """`fullgraph=True` fails on any graph break; two epochs end where the eager ones end."""
     eager, compiled = trainer(loss), trainer(loss)
     step = compiled.step
-    step.forward = torch.compile(step._forward, fullgraph=True, dynamic=False, backend="aot_eager")
+    step.forward = torch.compile(step.strategy.step, fullgraph=True, dynamic=False, backend="aot_eager")
     images, targets = eager.images[:64], eager.targets[:64]
     for _ in range(3):
         expected, outputs = eager.step(images, targets)
@@ -91,12 +92,14 @@ def test_inductor_gives_the_eager_numbers() -> None:
 def test_half_precision_keeps_losses_and_accumulators_in_float32(precision: str) -> None:
     """The GPU's autocast path, run on the CPU: one step, the gradient scaler included."""
     run = trainer("gala")
-    step = engine.TrainStep(run.model, run.loss, run.recipe, CPU, precision, compiled=False)
+    strategy = Plain(run.config, run.data, CPU, precision)
+    step = engine.TrainStep(strategy, compiled=False)
     step.set_learning_rate(0.01)
+    strategy.train()
     loss, outputs = step(run.images[::40], run.targets[::40])
     assert torch.isfinite(loss)
-    assert loss.dtype == outputs.dtype == run.loss.theta.dtype == torch.float32
-    assert all(torch.isfinite(p).all() for p in run.model.parameters())
+    assert loss.dtype == outputs.dtype == strategy.loss.theta.dtype == torch.float32
+    assert all(torch.isfinite(p).all() for p in strategy.model.parameters())
     assert step.scaler.is_enabled() == (precision == "float16")
 
 

@@ -1,0 +1,48 @@
+"""What a method changes beyond its loss, one file each. The engine's loop asks none of them which method it runs.
+
+A strategy is a class with four steps that it may override: `build` (network and loss), `order` (the images of an
+epoch), `step` (one batch to loss and outputs) and `predict` (images to logits). `Plain` has them as a loss needs them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lt_core.training.strategies.plain import Option, Plain, Stage
+from lt_core.training.strategies.second_stage import RetrainedClassifier
+from lt_core.validation import check_choice, check_number, check_whole
+
+STRATEGIES: dict[str, type[Plain]] = {
+    "plain": Plain,
+    "crt": RetrainedClassifier,
+}
+
+__all__ = ["STRATEGIES", "Option", "Plain", "Stage", "checked_options"]
+
+
+def checked_options(strategy: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The constants of a strategy, with the values that are given in place of its own.
+
+    Raises:
+        ValueError: an unknown name or strategy, or a value that is not allowed.
+        TypeError: a value that is no number where one is needed.
+
+    Example:
+        >>> checked_options("crt", {"batchnorm": "train"})
+        {'batchnorm': 'train'}
+    """
+    known = STRATEGIES[check_choice("strategy", strategy, tuple(STRATEGIES))].OPTIONS
+    for name in given:
+        if name not in known:
+            allowed = f"allowed are {', '.join(known)}" if known else "it has none"
+            raise ValueError(f"strategy {strategy!r} has no option {name!r}; {allowed}")
+    return {name: _checked(name, given.get(name, option.default), option) for name, option in known.items()}
+
+
+def _checked(name: str, value: Any, option: Option) -> Any:
+    if option.choices is not None:
+        return check_choice(name, value, option.choices)
+    if option.whole:
+        return check_whole(name, value, int(option.low))
+    return check_number(name, value, option.low, option.high, option.open_low)
