@@ -71,12 +71,64 @@ class Method:
         return {**asdict(self), "changes": list(self.changes), "notes": list(self.notes), "trains": self.trains}
 
 
+_MIXUP = "images and labels are mixed with one share a batch, Beta(1, 1)"
+_EQUAL_STEPS = "an epoch has as many draws as the data set has images, so all samplers take equally many steps"
+_STAGE = {"schedule": "cosine", "weight_decay": 5e-4}
+
 _ROWS = (
-    # --- losses (chapters 01 to 08)
+    # --- losses
     Method("ce", "cross-entropy", "zhao2022ala", (), "02"),
-    Method("focal", "focal", "lin2017focal", ("loss",), "03", settings={"loss": "focal", "loss_options": {"gamma": 1.0}},
-           notes=("softmax form, as in the code of LDAM; the paper's is a sum of sigmoid terms",), fidelity="adapted"),
-)
+    Method(
+        "focal", "focal loss", "lin2017focal", ("loss",), "03", "adapted",
+        {"loss": "focal", "loss_options": {"gamma": 1.0}},
+        notes=("on the softmax with gamma 1, as in the code of LDAM; the paper's is a sum of sigmoid terms",),
+    ),
+    Method("cb", "class-balanced weights", "cui2019classbalanced", ("loss",), "03", "adapted", {"loss": "cb"},
+           notes=("softmax, beta 0.9999; the released script is the sigmoid focal form",)),
+    Method("inverse", "inverse frequency", "cui2019classbalanced", ("loss",), "03", "published", {"loss": "cb"},
+           same_as="cb", notes=("at beta 0.9999 the weights of `cb` are 1/n within 2.5 % on CIFAR100-LT",)),
+    Method("ldam", "LDAM", "cao2019ldam", ("loss", "network"), "05", settings={"loss": "ldam"}),
+    Method("ldam_drw", "LDAM-DRW", "cao2019ldam", ("loss", "network", "procedure"), "05",
+           settings={"loss": "ldam", "drw": True}),
+    Method("ce_drw", "cross-entropy-DRW", "cao2019ldam", ("loss", "procedure"), "03", settings={"drw": True}),
+    Method("ce_cosine", "cross-entropy (cosine)", "wang2018cosface", ("network",), "05",
+           settings={"classifier": "cosine"}),
+    Method("ala", "ALA", "zhao2022ala", ("loss", "network"), "06", settings={"loss": "ala"}),
+    Method("ala_drw", "ALA-DRW", "zhao2022ala", ("loss", "network", "procedure"), "06",
+           settings={"loss": "ala", "drw": True}),
+    Method("df", "DF alone", "zhao2022ala", ("loss", "network"), "06", "published",
+           {"loss": "ala", "loss_options": {"quantity": None}}),
+    Method("qf", "QF alone", "zhao2022ala", ("loss", "network"), "06", "published",
+           {"loss": "ala", "loss_options": {"difficulty": False}}),
+    Method("df_ldam", "DF times LDAM", "zhao2022ala", ("loss", "network"), "06", "published",
+           {"loss": "ala", "loss_options": {"quantity": "ldam"}}),
+    Method("balanced_softmax", "balanced softmax", "ren2020balms", ("loss",), "04",
+           settings={"loss": "balanced_softmax"}),
+    Method("la", "logit adjustment", "menon2021logit", ("loss",), "04", settings={"loss": "la"},
+           same_as="balanced_softmax", notes=("at tau 1 they differ by a constant, which softmax cancels",)),
+    Method("gala", "GALA", "gala2024", ("loss",), "07", settings={"loss": "gala"}),
+    # --- samplers
+    Method("class_balanced", "class-balanced sampling", "kang2020decoupling", ("data",), "03",
+           settings={"sampler": "class_balanced"}, notes=(_EQUAL_STEPS,)),
+    Method("ros", "random over-sampling", "kang2020decoupling", ("data",), "14", "published",
+           {"sampler": "class_balanced"}, same_as="class_balanced", notes=(_EQUAL_STEPS,)),
+    Method("sqrt", "square-root sampling", "kang2020decoupling", ("data",), "03", settings={"sampler": "sqrt"},
+           notes=(_EQUAL_STEPS,)),
+    Method("progressive", "progressive sampling", "kang2020decoupling", ("data",), "03",
+           settings={"sampler": "progressive"}, notes=(_EQUAL_STEPS,)),
+    Method("reverse", "reverse sampling", "zhou2020bbn", ("data",), "03", settings={"sampler": "reverse"},
+           notes=(_EQUAL_STEPS, "BBN's second sampler, alone")),
+    Method("rus", "random under-sampling", "kang2020decoupling", ("data",), "14", "adapted", {"sampler": "under"},
+           notes=("equally many images of each class, drawn anew until an epoch has its usual number of steps",)),
+    # --- mixing images
+    Method("mixup", "mixup", "zhang2018mixup", ("data",), "14", settings={"mixing": "mixup"}, notes=(_MIXUP,)),
+    Method("remix", "Remix", "chou2020remix", ("data",), "14", settings={"mixing": "remix"},
+           notes=(_MIXUP, "the label goes to the rarer image where its class is three times rarer")),
+    # --- a classifier of its own
+    Method("crt", "cRT", "kang2020decoupling", ("procedure",), "14", settings={
+        "strategy": "crt", "sampler": "class_balanced", **_STAGE}, base={},
+        notes=("BatchNorm keeps the first stage's statistics; the released code lets them move",)),
+)  # fmt: skip
 METHODS: dict[str, Method] = {row.name: row for row in _ROWS}
 TRAINED = tuple(name for name, row in METHODS.items() if row.trains)
 

@@ -295,16 +295,22 @@ LABELS = {
 def label(record: Mapping[str, Any]) -> str:
     """The method's name as tables and figures print it, such as ``LDAM-DRW``."""
     from lt_core.losses import COSINE_LOSSES
+    from lt_core.methods import METHODS
     from lt_core.training.recipes import RunConfig
 
     config = RunConfig.from_stored(record["config"])
+    if config.method is not None:
+        return METHODS[config.method].title
     name = LABELS[config.loss]
     if config.drw:
         name += "-DRW"
     if config.classifier == "cosine" and config.loss not in COSINE_LOSSES:
         name += " (cosine)"
-    options = ", ".join(f"{key} {value}" for key, value in sorted(config.loss_options.items()))
-    return f"{name} ({options})" if options else name
+    ways = {"sampler": (config.sampler, "uniform"), "mixing": (config.mixing, "none")}
+    ways["strategy"] = (config.strategy, "plain")
+    options = dict(config.loss_options) | {key: value for key, (value, usual) in ways.items() if value != usual}
+    named = ", ".join(f"{key} {value}" for key, value in sorted(options.items()))
+    return f"{name} ({named})" if named else name
 
 
 def accuracy_table(records: Sequence[Mapping[str, Any]], which: str = "last") -> pd.DataFrame:

@@ -132,6 +132,26 @@ def recipe_for(dataset: str, name: str | None = None) -> Recipe:
     return replace(RECIPES[name or "short"], augmentation="none")
 
 
+def method_settings(name: str) -> dict[str, Any]:
+    """What a method decides, and its own defaults, with the loss's classifier and the strategy's constants filled in.
+
+    Example:
+        >>> method_settings("ldam")["classifier"]
+        'cosine'
+    """
+    from lt_core.training.strategies import checked_options
+
+    settings = methods.settings(name)
+    settings["classifier"] = settings["classifier"] or usual_classifier(settings["loss"])
+    settings["strategy_options"] = checked_options(settings["strategy"], settings["strategy_options"])
+    return settings
+
+
+def usual_classifier(loss: str) -> str:
+    """The classifier that a loss has where none is named."""
+    return "cosine" if loss in COSINE_LOSSES else "linear"
+
+
 @dataclass(frozen=True)
 class RunConfig:
     """Everything that decides a run's numbers. ``None`` means "as the recipe, the loss or the data set has it".
@@ -208,7 +228,6 @@ class RunConfig:
         keep("loss_options", self._checked_options())
         keep("strategy_options", self._checked_strategy_options())
         recipe = recipe_for(self.dataset, self.recipe)
-        wants = "cosine" if self.loss in COSINE_LOSSES else "linear"
         for name, value in (
             ("recipe", recipe.name),
             ("backbone", recipe.backbone),
@@ -218,7 +237,7 @@ class RunConfig:
             ("schedule", recipe.schedule),
             ("learning_rate", recipe.learning_rate),
             ("weight_decay", recipe.weight_decay),
-            ("classifier", wants),
+            ("classifier", usual_classifier(self.loss)),
             ("classifier_init", recipe.classifier_init),
         ):
             if getattr(self, name) is None:
@@ -254,13 +273,12 @@ class RunConfig:
         """What the method decides, by field; a value given beside it that is another one is refused."""
         if self.method is None:
             return {}
-        check_choice("method", self.method, methods.TRAINED)
-        settings = methods.settings(self.method)
+        settings = method_settings(check_choice("method", self.method, methods.TRAINED))
         usual = {f.name: f.default for f in fields(self)} | {"loss_options": {}, "strategy_options": {}}
         for name in methods.DECIDED:
             value = getattr(self, name)
             if name in settings and value not in (usual[name], settings[name]):
-                raise ValueError(f"{name} is {value!r}, but method {self.method!r} decides it; leave one of the two out")
+                raise ValueError(f"{name} is {value!r}, but method {self.method!r} decides it; leave one of them out")
         return {n: v for n, v in settings.items() if n in methods.DECIDED or getattr(self, n) is None}
 
     def _usual_epochs(self, recipe: Recipe) -> int:
@@ -315,10 +333,10 @@ class RunConfig:
         known = ["from" if f.name == "base" else f.name for f in fields(cls)]
         for key in values:
             check_choice("configuration key", key, known)
-        if values.get("method") is not None and values["method"] in methods.TRAINED:
-            for key, setting in methods.settings(values["method"]).items():
-                if key in methods.DECIDED and key in values and values[key] not in (None, setting):
-                    raise ValueError(f"{key} is {values[key]!r}, but method {values['method']!r} decides it; leave it out")
+        if (method := values.get("method")) in methods.TRAINED:
+            for key, setting in method_settings(str(method)).items():
+                if key in methods.DECIDED and values.get(key) not in (None, setting):
+                    raise ValueError(f"{key} is {values[key]!r}, but method {method!r} decides it; leave it out")
         return cls(**{"base" if key == "from" else key: value for key, value in values.items()})
 
     @classmethod

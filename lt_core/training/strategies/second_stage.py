@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,7 @@ class RetrainedClassifier(Plain):
     Source: Kang et al., ICLR 2020, section 4.2.
     """
 
-    OPTIONS = {"batchnorm": Option("eval", choices=("eval", "train"))}
+    OPTIONS: ClassVar[Mapping[str, Option]] = {"batchnorm": Option("eval", choices=("eval", "train"))}
     stage = Stage(share=0.05)
     distributed = False
 

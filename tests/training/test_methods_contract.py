@@ -1,0 +1,104 @@
+"""What every method keeps to: its loss falls, a resumed run is the uninterrupted one, its record names it.
+
+On 493 small made-up images. A second stage starts from one short run of cross-entropy, which is trained once.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lt_core import methods, records
+from lt_core.training import RunConfig, engine, evaluate, train
+from lt_core.training.strategies import STRATEGIES
+
+OWN = [name for name in methods.TRAINED if methods.METHODS[name].same_as is None]
+SETTING = {"dataset": "synthetic", "recipe": "short", "batch_size": 64}
+
+
+def config(name: str, **values: Any) -> RunConfig:
+    epochs = 10 if methods.METHODS[name].slow else 2
+    return RunConfig(**{**SETTING, "method": name, "epochs": epochs, **values})
+
+
+@pytest.fixture(scope="session")
+def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A short first stage for each kind of base, by its settings."""
+    folders: dict[str, Path] = {}
+    for name in OWN:
+        key = repr(sorted(dict(methods.METHODS[name].base or {}).items()))
+        if methods.METHODS[name].base is not None and key not in folders:
+            folders[key] = tmp_path_factory.mktemp("base")
+            first = RunConfig(**SETTING, epochs=2, **methods.base_settings(name))
+            train(first, folders[key], progress=False)
+    return folders
+
+
+def base_of(name: str, bases: dict[str, Path]) -> Path | None:
+    base = methods.METHODS[name].base
+    return None if base is None else bases[repr(sorted(dict(base).items()))]
+
+
+def numbers(record: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in record.items() if key != "environment"}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_method_trains_resumes_and_records(
+    name: str, bases: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, base, whole, parts = config(name), base_of(name, bases), tmp_path / "whole", tmp_path / "parts"
+    record = train(run, whole, progress=False, base=base)
+    losses = [row["train_loss"] for row in record["epochs"]]
+    assert losses[-1] < losses[0]
+    assert records.load(whole)["config"]["method"] == name
+    assert records.label(record) == methods.METHODS[name].title
+    assert ("base" in record) == (base is not None)
+    assert evaluate(whole)["top1"] == pytest.approx(record["final"]["last"]["top1"])
+
+    original, ends = engine.Trainer.run_epoch, int(run.epochs or 0)
+    for stop in {1, ends - 1}:  # an interruption early and late; every epoch writes a checkpoint
+
+        def interrupted(self: engine.Trainer, bar: Any = None, stop: int = stop) -> dict[str, Any]:
+            if self.epoch == stop:
+                raise KeyboardInterrupt
+            return original(self, bar)
+
+        folder = parts / str(stop)
+        monkeypatch.setattr(engine.Trainer, "run_epoch", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train(run, folder, progress=False, base=base)
+        monkeypatch.setattr(engine.Trainer, "run_epoch", original)
+        torch.manual_seed(1234)  # the resumed process has another state of its own
+        assert numbers(train(run, folder, progress=False, base=base, resume=True)) == numbers(record)
+
+
+def test_methods_end_at_different_networks(bases: dict[str, Path]) -> None:
+    """No method silently trains another one: after an epoch, all logits differ."""
+    ends: dict[str, torch.Tensor] = {}
+    for name in OWN:
+        data = engine.load_dataset("synthetic")
+        run = config(name, epochs=1)
+        base = engine.prepare_base(run, base_of(name, bases), None, train)
+        trainer = engine.Trainer(run, data, torch.device("cpu"), precision="float32", base=base)
+        trainer.run_epoch()
+        ends[name] = trainer.test_logits()
+    late = {"ce_drw": "ce", "ldam_drw": "ldam", "ala_drw": "ala"}  # they part in the last fifth, after epoch 1
+    names = list(ends)
+    for place, one in enumerate(names):
+        for other in names[place + 1 :]:
+            if late.get(other) == one or late.get(one) == other or (one, other) == ("ce", "progressive"):
+                continue
+            assert not torch.equal(ends[one], ends[other]), (one, other)
+
+
+def test_bad_options_of_strategies_are_refused() -> None:
+    for name, strategy in STRATEGIES.items():
+        with pytest.raises(ValueError, match=f"strategy '{name}' has no option 'nonsense'"):
+            RunConfig(strategy=name, strategy_options={"nonsense": 1})
+        for option in strategy.OPTIONS:
+            with pytest.raises((ValueError, TypeError), match=option):
+                RunConfig(strategy=name, strategy_options={option: "nonsense"})
