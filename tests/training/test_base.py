@@ -16,7 +16,7 @@ from lt_core.training import RunConfig, TrainingError, base, train
 from lt_core.training.checkpoint import load_checkpoint
 from lt_core.training.grid import run_grid
 
-SETTING: dict[str, Any] = {"dataset": "synthetic", "recipe": "short", "batch_size": 64}
+SETTING: dict[str, Any] = {"dataset": "digits_lt", "recipe": "short", "batch_size": 64}
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def test_features_stay_and_the_record_names_the_base(first: Path, tmp_path: Path
     before, after = load_checkpoint(first)["model"], load_checkpoint(tmp_path / "run")["model"]
     for name, value in before.items():
         assert torch.equal(value, after[name]) == (not name.startswith("classifier.")), name
-    assert record["base"]["run"] == "short/synthetic-ce-e2-if100-s0"
+    assert record["base"]["run"] == "short/digits_lt-ce-e2-if100-s0"
     assert record["base"]["checksum"] == base.weights_checksum(before)
     assert record["base"]["top1"] == records.load(first)["final"]["last"]["top1"]
 
@@ -66,7 +66,7 @@ def test_without_a_base_it_is_trained_first_and_an_interruption_there_is_resumed
 
 
 def test_the_base_of_a_method_is_its_first_stage_with_the_same_seeds() -> None:
-    run = RunConfig(dataset="synthetic", recipe="short", method="crt", seed=3, subset_seed=2, epochs=7)
+    run = RunConfig(dataset="digits_lt", recipe="short", method="crt", seed=3, subset_seed=2, epochs=7)
     first = base.base_config(run)
     assert (first.seed, first.subset_seed, first.loss, first.epochs) == (3, 2, "ce", 40)
     assert first.strategy == "plain"
@@ -77,7 +77,7 @@ def test_the_base_of_a_method_is_its_first_stage_with_the_same_seeds() -> None:
     [
         ({"method": "ce"}, True, "'ce' starts from no other run"),
         ({"method": "crt", "imbalance_factor": 50}, True, "has imbalance_factor 100, but this run has 50"),
-        ({"method": "crt", "base": "short/other-s0"}, True, "starts from short/other-s0, but .* holds short/synth"),
+        ({"method": "crt", "base": "short/other-s0"}, True, "starts from short/other-s0, but .* holds short/digits"),
         ({"method": "crt", "base": "short/other-s0"}, False, "say where that is with --from"),
     ],
 )
@@ -100,20 +100,20 @@ def test_an_unfinished_base_is_refused(first: Path, tmp_path: Path) -> None:
 
 
 def test_the_command_line_names_the_base_in_the_configuration(first: Path, tmp_path: Path) -> None:
-    command = ["train", "--method", "crt", "--dataset", "synthetic", "--recipe", "short", "--batch-size", "64"]
+    command = ["train", "--method", "crt", "--dataset", "digits_lt", "--recipe", "short", "--batch-size", "64"]
     command += ["--epochs", "1", "--from", str(first), "--out", str(tmp_path / "run")]
     done = CliRunner().invoke(app, command, catch_exceptions=False)
     assert done.exit_code == 0
     config = records.load(tmp_path / "run")["config"]
-    assert config["from"] == "short/synthetic-ce-e2-if100-s0"
-    assert RunConfig.from_stored(config).run_name == "synthetic-crt-e1-if100-s0-from_synthetic-ce-e2-if100-s0"
+    assert config["from"] == "short/digits_lt-ce-e2-if100-s0"
+    assert RunConfig.from_stored(config).run_name == "digits_lt-crt-e1-if100-s0-from_digits_lt-ce-e2-if100-s0"
 
 
 def test_a_grid_waits_for_the_base_and_a_failed_one_takes_its_stages_along(tmp_path: Path) -> None:
     grid = {
         "defaults": {**SETTING},
         "runs": [
-            {"method": "crt", "epochs": 1, "from": "short/synthetic-ce-e2-if100-s0"},
+            {"method": "crt", "epochs": 1, "from": "short/digits_lt-ce-e2-if100-s0"},
             {"method": "ce", "epochs": 2, "batch_size": 65},  # keeps the other place busy
             {"loss": "ce", "epochs": 2},
         ],
@@ -122,7 +122,7 @@ def test_a_grid_waits_for_the_base_and_a_failed_one_takes_its_stages_along(tmp_p
     file.write_text(yaml.safe_dump(grid))
     runs = run_grid(file, tmp_path / "out", jobs=2, device="cpu", precision="float32")
     assert [run.state for run in runs] == ["finished"] * 3
-    assert records.load(runs[0].folder)["base"]["run"] == "short/synthetic-ce-e2-if100-s0"
+    assert records.load(runs[0].folder)["base"]["run"] == "short/digits_lt-ce-e2-if100-s0"
 
     grid["runs"][2]["loss_options"] = {}
     grid["runs"][0]["from"] = "short/nowhere-s0"
