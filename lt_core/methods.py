@@ -115,7 +115,7 @@ _ROWS = (
     Method("sqrt", "square-root sampling", "kang2020decoupling", ("data",), "03", settings={"sampler": "sqrt"},
            notes=(_EQUAL_STEPS,)),
     Method("progressive", "progressive sampling", "kang2020decoupling", ("data",), "03",
-           settings={"sampler": "progressive"}, notes=(_EQUAL_STEPS,)),
+           settings={"sampler": "progressive"}, notes=(_EQUAL_STEPS,), slow=True),
     Method("reverse", "reverse sampling", "zhou2020bbn", ("data",), "03", settings={"sampler": "reverse"},
            notes=(_EQUAL_STEPS, "BBN's second sampler, alone")),
     Method("rus", "random under-sampling", "kang2020decoupling", ("data",), "14", "adapted", {"sampler": "under"},

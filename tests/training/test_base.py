@@ -32,7 +32,7 @@ def test_features_stay_and_the_record_names_the_base(first: Path, tmp_path: Path
     before, after = load_checkpoint(first)["model"], load_checkpoint(tmp_path / "run")["model"]
     for name, value in before.items():
         assert torch.equal(value, after[name]) == (not name.startswith("classifier.")), name
-    assert record["base"]["run"] == "short/digits_lt-ce-e2-if100-s0"
+    assert record["base"]["run"] == "short/digits_lt-ce-e2-b64-if100-s0"
     assert record["base"]["checksum"] == base.weights_checksum(before)
     assert record["base"]["top1"] == records.load(first)["final"]["last"]["top1"]
 
@@ -105,15 +105,15 @@ def test_the_command_line_names_the_base_in_the_configuration(first: Path, tmp_p
     done = CliRunner().invoke(app, command, catch_exceptions=False)
     assert done.exit_code == 0
     config = records.load(tmp_path / "run")["config"]
-    assert config["from"] == "short/digits_lt-ce-e2-if100-s0"
-    assert RunConfig.from_stored(config).run_name == "digits_lt-crt-e1-if100-s0-from_digits_lt-ce-e2-if100-s0"
+    assert config["from"] == "short/digits_lt-ce-e2-b64-if100-s0"
+    assert RunConfig.from_stored(config).run_name == "digits_lt-crt-e1-b64-if100-s0-from_digits_lt-ce-e2-b64-if100-s0"
 
 
 def test_a_grid_waits_for_the_base_and_a_failed_one_takes_its_stages_along(tmp_path: Path) -> None:
     grid = {
         "defaults": {**SETTING},
         "runs": [
-            {"method": "crt", "epochs": 1, "from": "short/digits_lt-ce-e2-if100-s0"},
+            {"method": "crt", "epochs": 1, "from": "short/digits_lt-ce-e2-b64-if100-s0"},
             {"method": "ce", "epochs": 2, "batch_size": 65},  # keeps the other place busy
             {"loss": "ce", "epochs": 2},
         ],
@@ -122,7 +122,7 @@ def test_a_grid_waits_for_the_base_and_a_failed_one_takes_its_stages_along(tmp_p
     file.write_text(yaml.safe_dump(grid))
     runs = run_grid(file, tmp_path / "out", jobs=2, device="cpu", precision="float32")
     assert [run.state for run in runs] == ["finished"] * 3
-    assert records.load(runs[0].folder)["base"]["run"] == "short/digits_lt-ce-e2-if100-s0"
+    assert records.load(runs[0].folder)["base"]["run"] == "short/digits_lt-ce-e2-b64-if100-s0"
 
     grid["runs"][2]["loss_options"] = {}
     grid["runs"][0]["from"] = "short/nowhere-s0"
