@@ -158,4 +158,4 @@ def _adjust(
     if training:
         draws = torch.rand(scores.shape, dtype=scores.dtype, device=scores.device, generator=generator)
         return scores.masked_fill(free & (draws < gamma), -torch.inf)
-    return scores + torch.where(free, math.log1p(-gamma) if gamma < 1.0 else -math.inf, 0.0)
+    return torch.where(free, scores + (math.log1p(-gamma) if gamma < 1.0 else -math.inf), scores)

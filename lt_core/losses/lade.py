@@ -219,7 +219,7 @@ def _lade(
 ) -> Tensor:
     kept, labels = is_kept(targets), as_index(targets)
     ones = kept.to(scores)
-    images = ones.sum()
+    images = ones.sum().clamp(min=1)
     weights = ones if weight is None else ones * weight.to(scores)[labels]
     own = target_mask(targets, scores.shape[1])
     rest = _log_means(scores, targets, log_prior, form)
