@@ -23,6 +23,7 @@ from lt_core.losses.face import (
     cosface_loss,
     sphereface_loss,
 )
+from lt_core.losses.family import FamilyLoss, Measured, measure, tie_odds
 from lt_core.losses.focal import FocalLoss, focal_loss
 from lt_core.losses.gala import GALALoss, gala_logits, gala_loss
 from lt_core.losses.gcl import GCLLoss, gcl_loss
@@ -49,12 +50,14 @@ __all__ = [
     "CosineMarginLoss",
     "CrossEntropyLoss",
     "EqualizationLoss",
+    "FamilyLoss",
     "FocalLoss",
     "GALALoss",
     "GCLLoss",
     "LADELoss",
     "LDAMLoss",
     "LogitAdjustedLoss",
+    "Measured",
     "SphereFaceLoss",
     "VSLoss",
     "ala_loss",
@@ -75,7 +78,9 @@ __all__ = [
     "ldam_margins",
     "logit_adjusted_loss",
     "loss_options",
+    "measure",
     "quantity_factor",
     "sphereface_loss",
+    "tie_odds",
     "vs_loss",
 ]
