@@ -29,7 +29,7 @@ class Member:
 
     name: str
     loss: str
-    form: str  # slope, offsets and factor, where they are not 1, 0 and 1; s is left out
+    form: str  # slope, adjusting term and factor, where they are not 1, 0 and 1; s is left out
     depends: str  # on what they depend
     constant: str  # what the code holds constant when differentiating
     cost: str  # beyond cross-entropy's
@@ -50,11 +50,11 @@ _BOUNDED = "none: scores are bounded"
 _KEEPS = "training, within a factor 2"
 FAMILY = (
     Member("cross-entropy", "ce", "–", "–", "–", "–", "training", _EQUAL),
-    Member("class-balanced", "cb", "ρ = ω_y", "class", "–", "–", "training · ω: about uniform", _EQUAL),
+    Member("class-balanced", "cb", "ϱ = ω_y", "class", "–", "–", "training · ω: about uniform", _EQUAL),
     Member(
         "focal",
         "focal",
-        "ρ = (1 − p)^γ − γ p (1 − p)^(γ−1) log p",
+        "ϱ = (1 − p)^γ − γ p (1 − p)^(γ−1) log p",
         "image",
         "–",
         "–",
@@ -62,28 +62,28 @@ FAMILY = (
         _EQUAL,
         reading="weight",
     ),
-    Member("logit-adjusted", "la", "b_j = τ log π_j", "class", "–", "–", "training^(1−τ)", _EQUAL, {"tau": 0.5}),
-    Member("balanced softmax", "balanced_softmax", "b_j = log n_j", "class", "–", "–", "uniform", _EQUAL),
+    Member("logit-adjusted", "la", "A_j = −τ log π_j", "class", "–", "–", "training^(1−τ)", _EQUAL, {"tau": 0.5}),
+    Member("balanced softmax", "balanced_softmax", "A_j = −log n_j", "class", "–", "–", "uniform", _EQUAL),
     Member(
         "GALA",
         "gala",
-        "b_j = λ₁ log(θ_j + ε)",
+        "A_j = −λ₁ log(θ_j + ε)",
         "class, adaptive",
         "θ",
         "a sum for each class",
-        "training / θ: between both",
+        "training / θ",
         _EQUAL + ", θ held",
     ),
     Member(
-        "VS", "vs", "slope 1/Δ_j, b_j = τ log π_j", "class", "–", "–", "none: shifts along Δ are free", "margins as Δ"
+        "VS", "vs", "φ′_j = (n_j/n_max)^γ, A_j = −τ log π_j", "class", "–", "–", "none of its own", "unequal margins"
     ),
-    Member("LDAM", "ldam", "b_y = −Δ_y", "class", "–", "–", _KEEPS, _BOUNDED),
-    Member("CosFace", "cosface", "b_y = −m", "–", "–", "–", _KEEPS, _BOUNDED),
-    Member("ArcFace", "arcface", "b_y = cos(θ + m) − cos θ", "image", "margin", "an arc cosine", _KEEPS, _BOUNDED),
+    Member("LDAM", "ldam", "A_y = Δ_y", "class", "–", "–", _KEEPS, _BOUNDED),
+    Member("CosFace", "cosface", "A_y = m", "–", "–", "–", _KEEPS, _BOUNDED),
+    Member("ArcFace", "arcface", "A_y = cos θ − cos(θ + m)", "image", "margin", "an arc cosine", _KEEPS, _BOUNDED),
     Member(
         "ArcFace, attached",
         "arcface",
-        "slope at y sin(θ + m) / sin θ, value cos(θ + m)",
+        "φ_y = cos(θ + m), φ′_y = sin(θ + m) / sin θ",
         "image",
         "–",
         "an arc cosine",
@@ -91,12 +91,12 @@ FAMILY = (
         _BOUNDED,
         {"detach": False},
     ),
-    Member("SphereFace", "sphereface", "b_y = ψ(θ) − cos θ", "image", "margin", "an arc cosine", _KEEPS, _BOUNDED),
-    Member("ALA", "ala", "b_y = −DF · QF_y", "class and image", "DF", "–", _KEEPS, _BOUNDED),
+    Member("SphereFace", "sphereface", "A_y = cos θ − ψ(θ)", "image", "margin", "an arc cosine", _KEEPS, _BOUNDED),
+    Member("ALA", "ala", "A_y = DF · QF_y", "class and image", "DF", "–", _KEEPS, _BOUNDED),
     Member(
         "ALA, attached",
         "ala",
-        "slope at y 1 + QF_y/2, b_y = −QF_y/2",
+        "φ′_y = 1 + QF_y/2, A_y = QF_y/2",
         "class",
         "–",
         "–",
@@ -107,21 +107,21 @@ FAMILY = (
     Member(
         "GCL, mean",
         "gcl",
-        "b_j = −κ_j E|ε|",
+        "A_j = 0.27 times its cloud",
         "class; drawn: image",
         "the draw",
         "a draw for each score",
-        "training^(1−τ), τ = .87; drawn: less",
+        "training^0.13; drawn: see text",
         _BOUNDED,
     ),
     Member(
         "equalization, mean",
         "eql",
-        "b_j = log(1 − γ), j rare, j ≠ y",
+        "A_j = log 10 for j rare, j ≠ y",
         "class; drawn: image",
         "the draw",
         "a draw for each score",
-        "rare classes' odds up to 1/(1 − γ) higher",
+        "between training and uniform",
         _EQUAL,
         {"threshold": 0.02},
     ),
@@ -134,9 +134,10 @@ def scores_of(member: Member) -> Tensor:
 
 
 def measured() -> pd.DataFrame:
-    """Slopes, offsets and factor of every member at one image of the middle of three classes, from its gradients.
+    """Slopes, adjusting terms and factor of every member at one image of the middle class, from its gradients.
 
-    Slopes and offsets of losses on cosines are divided by the scale. A test compares them with what the formula says.
+    An adjusting term is minus the offset that `measure` finds. For losses on cosines both are divided by the scale. A
+    test compares them with what the formula says.
     """
     import pandas as pd
 
@@ -150,10 +151,10 @@ def measured() -> pd.DataFrame:
         same = bool(torch.allclose(others, others[0]))
         rows[member.name] = {
             "formula": member.form,
-            "φ′, own class": f"{slopes[TARGET]:.2f}",
-            "φ′, others": f"{others[0]:.2f}" if same else " / ".join(f"{a:.2f}" for a in others.tolist()),
-            "b: head / own / tail": " / ".join(f"{b + 0.0:.2f}".replace("-0.00", "0.00") for b in offsets.tolist()),
-            "ρ": f"{found.rho:.2f}",
+            "φ′ own": f"{slopes[TARGET]:.2f}",
+            "φ′ others": f"{others[0]:.2f}" if same else " / ".join(f"{a:.2f}" for a in others.tolist()),
+            "A: head / own / tail": " / ".join(f"{0.0 - b:.2f}".replace("-0.00", "0.00") for b in offsets.tolist()),
+            "ϱ": f"{found.rho:.2f}",
         }
     table = pd.DataFrame.from_dict(rows, orient="index")
     return table.replace("-", "−", regex=True)
@@ -241,5 +242,5 @@ def limits() -> pd.DataFrame:
     rows = []
     for name, left, becomes, right in LIMITS:
         apart = limit_difference(left, right)
-        rows.append({"loss": name, "becomes": becomes, "equal to": "1e−12" if apart < 1e-12 else f"{apart:.0e}"})
+        rows.append({"loss": name, "becomes": becomes, "equal up to": "1e−12" if apart < 1e-12 else f"{apart:.0e}"})
     return pd.DataFrame(rows).set_index("loss")
