@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from lt_core import plots
 from lt_core.losses import COSINE_LOSSES, GALALoss, build_loss, measure, tie_odds
 from lt_core.losses._common import Loss
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 COUNTS = (500, 50, 5)  # of the image that is measured; it is of the middle class
 TARGET = 1
@@ -21,6 +23,7 @@ LOGITS, COSINES = (1.0, 1.5, 0.0), (0.1, 0.4, -0.2)
 THETA = (2.0, 0.5, 0.1)  # GALA's accumulated gradients
 PAIR = (100, 1)  # counts of the two classes that tie
 DRAWS = 200_000
+SHARES = ("cross-entropy", "class-balanced", "focal", "LDAM", "balanced softmax", "VS", "GALA", "equalization, mean")
 
 
 @dataclass(frozen=True)
@@ -181,6 +184,38 @@ def aims() -> pd.DataFrame:
             "cost beyond": member.cost,
         }
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def two_ways() -> Figure:
+    """How weights and margins change a push's length, and priors its direction: factors, and shares of a push."""
+    import matplotlib.pyplot as plt
+
+    p = torch.linspace(0.001, 0.999, 300)
+    curves = {
+        "weight 3": (torch.full_like(p, 3.0), "--", (0.02, 4.2)),
+        "focal, γ = 2": ((1 - p) ** 2 - 2 * p * (1 - p) * p.log(), ":", (0.3, 0.2)),
+        "margin, sA = 3": (1 / (1 - p * (1 - torch.exp(torch.tensor(-3.0)))), "-", (0.5, 7.0)),
+    }
+    fig, (above, below) = plt.subplots(2, figsize=(plots.WIDTH, 5.4))
+    for text, (curve, style, at) in curves.items():
+        above.plot(p, curve, style, color=plots.INK)
+        above.text(*at, text)
+    above.set(yscale="log", ylim=(0.02, 40), xlabel="probability of the own class", ylabel="factor")
+    above.set_yticks([0.1, 1, 10], ["0.1", "1", "10"])
+    above.tick_params(which="minor", axis="y", labelleft=False)
+    shown = [member for member in FAMILY if member.name in SHARES]
+    for place, member in enumerate(shown):
+        scores = torch.zeros(1, len(COUNTS), dtype=torch.float64, requires_grad=True)
+        value = member.build(COUNTS).eval()(scores, torch.tensor([TARGET]))
+        push = torch.autograd.grad(value, scores)[0][0, [0, 2]]
+        head, tail = (push / push.sum()).tolist()
+        below.barh(place, head, color=plots.GROUP_COLOURS["many"])
+        below.barh(place, tail, left=head, color=plots.GROUP_COLOURS["few"], hatch="//", edgecolor="white")
+    below.set(yticks=range(len(shown)), yticklabels=[member.name for member in shown], xlim=(0, 1))
+    below.set_xlabel("share of the push: head, then tail (hatched)")
+    below.invert_yaxis()
+    below.grid(visible=False)
+    return fig
 
 
 def drawn_odds(loss: str, **options: Any) -> float:
