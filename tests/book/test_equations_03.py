@@ -46,7 +46,7 @@ def draws(probabilities: Tensor, values: Tensor) -> Tensor:
     """The mean of one draw, written out image by image: a class, then one of its images."""
     total = torch.zeros_like(values[0])
     for k in range(C):
-        mine = values[TARGETS == k]
+        mine = values[k == TARGETS]
         for value in mine:
             total = total + probabilities[k] / len(mine) * value
     return total
@@ -86,7 +86,7 @@ def test_03_class_loss(assert_equation: Check, generator: torch.Generator) -> No
     for loss, y in zip(losses.tolist(), TARGETS.tolist(), strict=True):
         sums[y] += loss
     counts = torch.tensor(COUNTS, dtype=torch.float64)
-    left = torch.stack([losses[TARGETS == k].mean() for k in range(C)])
+    left = torch.stack([losses[k == TARGETS].mean() for k in range(C)])
     assert_equation(left, 1 / counts * sums, wrong=[sums, counts * sums, sums / N])
 
 
@@ -94,7 +94,7 @@ def test_03_class_loss(assert_equation: Check, generator: torch.Generator) -> No
 def test_03_mean(assert_equation: Check, generator: torch.Generator) -> None:
     g, psi = image_gradients(generator), shares(generator)
     omega = psi / prior()
-    means = torch.stack([g[TARGETS == k].mean(0) for k in range(C)])  # gradients of the classes' mean losses
+    means = torch.stack([g[k == TARGETS].mean(0) for k in range(C)])  # gradients of the classes' mean losses
     left, right = (prior() * omega) @ means, psi @ means
     assert_equation(left, right, wrong=[prior() @ means, omega @ means, means.mean(0)])
     # The two sides are what the theorem says: weighted uniform draws, and draws of the sampler.
@@ -126,7 +126,7 @@ def test_03_optimum(assert_equation: Check, generator: torch.Generator) -> None:
 def test_03_second(assert_equation: Check, generator: torch.Generator) -> None:
     g, psi, pi = image_gradients(generator), shares(generator), prior()
     omega = psi / pi
-    gamma = torch.stack([g[TARGETS == k].square().sum(1).mean() for k in range(C)])
+    gamma = torch.stack([g[k == TARGETS].square().sum(1).mean() for k in range(C)])
     weighted = uniform((omega[TARGETS, None] * g).square().sum(1))
     for right in ((pi * omega**2 * gamma).sum(), (psi * omega * gamma).sum()):
         assert_equation(weighted, right, wrong=[(pi * omega * gamma).sum(), (psi * omega**2 * gamma).sum()])
