@@ -50,11 +50,6 @@ function render({ model, el }) {
       left.append(svg("path", { d: line(points(GRID)), ...look }));
       left.append(marker(shape, x(centre), bottom, 5, { fill: colour, stroke: "var(--lt-paper)" }));
     }
-    // The names stand outside of both curves, so that they never meet.
-    left.append(
-      svg("text", { x: x(-0.75), y: y(0.36), "text-anchor": "end", "font-weight": 600 }, HEAD.name),
-      svg("text", { x: x(distance + 0.75), y: y(0.36), "font-weight": 600 }, TAIL.name),
-    );
     const beyond = now.boundary > DOMAIN[1] ? " →" : now.boundary < DOMAIN[0] ? "← " : "";
     const label = beyond === "← " ? `← ${fixed(now.boundary)}` : `${fixed(now.boundary)}${beyond}`;
     const near = Math.min(width - 62, Math.max(62, x(at)));
@@ -62,6 +57,12 @@ function render({ model, el }) {
       svg("line", { x1: x(at), x2: x(at), y1: 20, y2: bottom, stroke: "var(--lt-ink)", "stroke-width": 2 }),
       svg("text", { x: near, y: 13, "text-anchor": "middle" }, `boundary ${label}`),
       svg("line", { x1: x(at), x2: x(at), y1: 16, y2: bottom, stroke: "transparent", "stroke-width": 24, "data-handle": "tau" }),
+    );
+    // The names stand outside of both curves, where only the boundary can come: they lie on top of it.
+    const name = { "font-weight": 600, "paint-order": "stroke", stroke: "var(--lt-paper)", "stroke-width": 5 };
+    left.append(
+      svg("text", { x: x(-0.75), y: y(0.36), "text-anchor": "end", ...name }, HEAD.name),
+      svg("text", { x: x(distance + 0.75), y: y(0.36), ...name }, TAIL.name),
     );
     toPlace = x.invert;
   };
@@ -88,7 +89,7 @@ function render({ model, el }) {
       right.append(marker(shape, x(tau), y(100 * now[key]), 5, { fill: colour, stroke: "var(--lt-paper)" }));
       // The key has a line of its own: nowhere else stays free at every strength.
       right.append(svg("text", { x: place, y: 12, "text-anchor": "end" }, name));
-      place -= 7 * name.length + 6;
+      place -= 7 * name.length + 12;
       right.append(marker(shape, place, 8, 4, { fill: colour }));
       place -= 12;
     }
