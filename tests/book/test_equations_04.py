@@ -212,7 +212,7 @@ def test_04_balanced_softmax(assert_equation: Check, generator: torch.Generator)
     assert_equation(values[0].detach(), own, wrong=[-model(1 / n)[torch.arange(5), y].log().mean()])
 
 
-@pytest.mark.display("a7d212c2")
+@pytest.mark.display("0eaeb265")
 def test_04_weights(assert_equation: Check, generator: torch.Generator) -> None:
     P = softmax(torch.randn(4, generator=generator, dtype=torch.float64))
     weights = 0.2 + torch.rand(4, generator=generator, dtype=torch.float64)
