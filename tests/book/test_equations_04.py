@@ -249,7 +249,7 @@ def test_04_bias(assert_equation: Check, generator: torch.Generator) -> None:
         assert_equation(left, plain(b + tau * PRIOR.log()), wrong)
 
 
-@pytest.mark.display("186fd743")
+@pytest.mark.display("8543dca2")
 def test_04_gradient(assert_equation: Check, generator: torch.Generator) -> None:
     z, A = torch.randn(2, 4, generator=generator, dtype=torch.float64)
     for y in range(4):
@@ -280,7 +280,7 @@ def test_04_growth(assert_equation: Check, generator: torch.Generator) -> None:
         assert_equation(-middle, p * (1 - p), wrong)
 
 
-@pytest.mark.display("50a80c6d")
+@pytest.mark.display("ba09aa22")
 def test_04_margin_weight(assert_equation: Check, generator: torch.Generator) -> None:
     """The gradients of LDAM and of detached ALA on the scaled cosines, against those of weighted cross-entropy."""
     scale = 7.0

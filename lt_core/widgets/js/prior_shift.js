@@ -58,11 +58,12 @@ function render({ model, el }) {
       svg("text", { x: near, y: 13, "text-anchor": "middle" }, `boundary ${label}`),
       svg("line", { x1: x(at), x2: x(at), y1: 16, y2: bottom, stroke: "transparent", "stroke-width": 24, "data-handle": "tau" }),
     );
-    // The names stand outside of both curves, where only the boundary can come: they lie on top of it.
-    const name = { "font-weight": 600, "paint-order": "stroke", stroke: "var(--lt-paper)", "stroke-width": 5 };
+    // The names stand above the curves and grow apart from each other.
+    const name = { y: y(0.425), "font-weight": 600, "paint-order": "stroke", stroke: "var(--lt-paper)", "stroke-width": 5 };
+    const [headEnds, tailBegins] = [Math.min(0.35, distance / 2 - 0.1), Math.max(distance - 0.35, distance / 2 + 0.1)];
     left.append(
-      svg("text", { x: x(-0.75), y: y(0.36), "text-anchor": "end", ...name }, HEAD.name),
-      svg("text", { x: x(distance + 0.75), y: y(0.36), ...name }, TAIL.name),
+      svg("text", { x: x(headEnds), "text-anchor": "end", ...name }, HEAD.name),
+      svg("text", { x: x(tailBegins), ...name }, TAIL.name),
     );
     toPlace = x.invert;
   };
