@@ -352,19 +352,12 @@ def test_04_tie(assert_equation: Check, generator: torch.Generator) -> None:
         assert abs(tie(1.0, none, qf / 2, ones, scale)[0] - printed_ala) < 5e-4
     assert abs(formula(0.5, (30 * ldam).tolist(), [1.0, 1.0]) - 0.991) < 5e-4
 
-
-@pytest.mark.parametrize(
-    ("head", "scale", "cosine", "printed"),
-    [(500, 10.0, 0.0, 0.579), (500, 2.0, -0.9, 0.496), (50_000, 5.5, 0.15, 0.440)],
-)
-def test_attached_margins_reach_the_odds_that_the_page_prints(
-    head: int, scale: float, cosine: float, printed: float
-) -> None:
-    """The odds at which the pulls of both classes on the difference of two equal cosines balance."""
-    pulls = []
-    for label in (0, 1):
-        leaf = torch.full((1, 2), cosine, dtype=torch.float64, requires_grad=True)
-        lt.losses.ala_loss(leaf, torch.tensor([label]), [head, 5], scale=scale, detach=False).backward()
-        assert leaf.grad is not None
-        pulls.append((leaf.grad[0, 1] - leaf.grad[0, 0]).item())
-    assert abs(-pulls[0] / pulls[1] - printed) < 5.1e-4
+    # Attached ALA as the page prints it: the pulls of both classes on the difference of two equal cosines balance.
+    for head, scale, cosine, printed in ((500, 10.0, 0.0, 0.579), (500, 2.0, -0.9, 0.496), (50_000, 5.5, 0.15, 0.440)):
+        pulls = []
+        for label in (0, 1):
+            leaf = torch.full((1, 2), cosine, dtype=torch.float64, requires_grad=True)
+            lt.losses.ala_loss(leaf, torch.tensor([label]), [head, 5], scale=scale, detach=False).backward()
+            assert leaf.grad is not None
+            pulls.append((leaf.grad[0, 1] - leaf.grad[0, 0]).item())
+        assert abs(-pulls[0] / pulls[1] - printed) < 5.1e-4
