@@ -31,6 +31,7 @@ SLIDERS = {
     "MarginCurves": ["Target cosine", "Images of the class"],
     "CosineAngle": ["Angle of the feature"],
     "GalaAccumulators": ["Training step", "λ₁, on θ", "λ₂, on φ"],
+    "PriorShift": ["Head images for one of the tail", "Distance of the centres", "Strength τ"],
     "Rebalance": ["Strength τ"],
 }
 AT_ONCE = [(kind, "", "", label) for kind, labels in SLIDERS.items() for label in labels if label != "λ₂, on φ"]
