@@ -1,4 +1,4 @@
-"""`MarginCurves`: whose margin is larger, and for which class (chapters 05 and 06)."""
+"""`MarginCurves`: whose margin is larger, and for which class or angle (chapter 05)."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def draw(generator: torch.Generator, rows: int = 8) -> tuple[Tensor, Tensor]:
     return 0.9 * torch.tanh(0.5 * random(rows, 4, generator=generator)), torch.arange(rows) % 4
 
 
-@pytest.mark.display("00000000")
+@pytest.mark.display("23cee316")
 def test_05_cosine(assert_equation: Check, generator: torch.Generator) -> None:
     classifier = lt.models.CosineClassifier(5, 4).double()
     classifier.weight.data *= torch.tensor([[0.5], [1.0], [2.0], [3.0]])
@@ -43,7 +43,7 @@ def test_05_cosine(assert_equation: Check, generator: torch.Generator) -> None:
     assert_equation(with_scale, F.cross_entropy(SCALE * cosines, targets), wrong=[F.cross_entropy(cosines, targets)])
 
 
-@pytest.mark.display("00000000")
+@pytest.mark.display("baa8e1ae")
 def test_05_tangent(assert_equation: Check, generator: torch.Generator) -> None:
     h, w = (3 * random(2, 6, generator=generator)).unbind()
     leaf = h.clone().requires_grad_()
@@ -57,7 +57,7 @@ def test_05_tangent(assert_equation: Check, generator: torch.Generator) -> None:
     assert_equation((h - step).pow(2).sum(), h.pow(2).sum() + step.pow(2).sum(), wrong=[h.pow(2).sum()])
 
 
-@pytest.mark.display("00000000")
+@pytest.mark.display("321e9372")
 def test_05_temperature(assert_equation: Check, generator: torch.Generator) -> None:
     cosines, targets = draw(generator)
     p = torch.exp(-lt.losses.cosface_loss(cosines, targets, margin=0.0, scale=SCALE, reduction="none"))
@@ -70,7 +70,7 @@ def test_05_temperature(assert_equation: Check, generator: torch.Generator) -> N
     assert_equation(odds, torch.exp(SCALE * gap), wrong=[torch.exp(-SCALE * gap), torch.exp(gap)])
 
 
-@pytest.mark.display("00000000")
+@pytest.mark.display("548b2691")
 def test_05_hinge(assert_equation: Check, generator: torch.Generator) -> None:
     cosines, targets = draw(generator, rows=40)
     margin, scale = 0.3, 1e10
@@ -85,7 +85,8 @@ def test_05_hinge(assert_equation: Check, generator: torch.Generator) -> None:
     assert (hinge() == 0).any()
     # The page's bracket: between s times the right side, and that plus log C.
     loss = lt.losses.cosface_loss(cosines, targets, margin=margin, scale=SCALE, reduction="none")
-    assert (SCALE * hinge() <= loss).all() and (loss <= SCALE * hinge() + math.log(4)).all()
+    assert (SCALE * hinge() <= loss).all()
+    assert (loss <= SCALE * hinge() + math.log(4)).all()
 
 
 def smallest_mean_loss(shares: list[float], scale: float, dimension: int, generator: torch.Generator) -> float:
@@ -108,7 +109,7 @@ def smallest_mean_loss(shares: list[float], scale: float, dimension: int, genera
     return best
 
 
-@pytest.mark.display("00000000")
+@pytest.mark.display("ab9f2e8c")
 def test_05_smallest_loss(assert_equation: Check, generator: torch.Generator) -> None:
     C, s = 4, 2.0
 
@@ -132,7 +133,7 @@ def curves(angle: float, added: float = ADDED, factor: float = FACTOR, delta: fl
     return [math.cos(angle) - delta, math.cos(min(angle + added, math.pi)), sphere]
 
 
-@pytest.mark.display("00000000")
+@pytest.mark.display("c84469c5")
 def test_05_faces(assert_equation: Check) -> None:
     losses = [lt.losses.CosFaceLoss(2), lt.losses.ArcFaceLoss(2, ADDED), lt.losses.SphereFaceLoss(2, FACTOR)]
     angles = torch.linspace(0.05, math.pi - 0.05, 40, dtype=torch.float64)
@@ -150,7 +151,7 @@ def test_05_faces(assert_equation: Check) -> None:
     assert curves(math.radians(60)) == pytest.approx([0.15, 0.02, -0.21], abs=5e-3)  # by hand on the page
 
 
-@pytest.mark.display("00000000")
+@pytest.mark.display("b0ad022e")
 def test_05_arch(assert_equation: Check, generator: torch.Generator) -> None:
     angle = (math.pi - ADDED) * torch.rand(20, generator=generator, dtype=torch.float64)
     cosines = torch.stack([angle.cos(), torch.zeros_like(angle)], dim=1)
@@ -166,7 +167,7 @@ def test_05_arch(assert_equation: Check, generator: torch.Generator) -> None:
     assert_equation(peak.x, math.pi / 2 - ADDED / 2, wrong=[math.pi / 2], tolerance=1e-5)
 
 
-@pytest.mark.display("00000000")
+@pytest.mark.display("3c8ba30c")
 def test_05_slope(assert_equation: Check, generator: torch.Generator) -> None:
     angle = 0.1 + 1.5 * torch.rand(20, generator=generator, dtype=torch.float64)
     cosine, step = angle.cos(), 1e-6
@@ -187,7 +188,7 @@ def test_05_slope(assert_equation: Check, generator: torch.Generator) -> None:
         assert (attached / detached).item() == pytest.approx(ratio, abs=0.05)
 
 
-@pytest.mark.display("00000000")
+@pytest.mark.display("1487be67")
 @pytest.mark.parametrize("which", [0, 1, 2])
 def test_05_detached(assert_equation: Check, generator: torch.Generator, which: int) -> None:
     cosines, targets = draw(generator)
@@ -207,24 +208,30 @@ def test_05_detached(assert_equation: Check, generator: torch.Generator, which: 
     assert_equation(gradient, SCALE * (p - hot), wrong)
 
 
-@pytest.mark.display("00000000")
+@pytest.mark.display("46e084ec")
 def test_05_fourth_root(assert_equation: Check) -> None:
     n1, n2, total = 500, 5, 0.7
-    bound = lambda first: 1 / (first * math.sqrt(n1)) + 1 / ((total - first) * math.sqrt(n2))  # noqa: E731
-    first = minimize_scalar(bound, bounds=(1e-3, total - 1e-3), method="bounded", options={"xatol": 1e-12}).x
-    second = total - first
+
+    def best_split(q: float) -> tuple[float, float]:
+        def bound(first: float) -> float:
+            return (first * math.sqrt(n1)) ** -q + ((total - first) * math.sqrt(n2)) ** -q
+
+        bounds = (1e-3, total - 1e-3)
+        first = minimize_scalar(bound, bounds=bounds, method="bounded", options={"xatol": 1e-12}).x
+        return first, total - first
+
+    first, second = best_split(1)
     left, right = (1 / (d**2 * math.sqrt(n)) for d, n in ((first, n1), (second, n2)))
     assert_equation(left, right, wrong=[1 / (second * math.sqrt(n2)), 1 / (second**2 * n2)], tolerance=1e-6)
     ratio = (n1 / n2) ** 0.25
     assert_equation(second / first, ratio, wrong=[1 / ratio, ratio**2, (n1 / n2) ** (1 / 3)], tolerance=1e-6)
     # The exercise: with the error to the power q the exponent is q / (2 (q + 1)).
     for q, exponent in ((2, 1 / 3), (9, 0.45)):
-        errors = lambda d, q=q: (d * n1**0.5) ** -q + ((total - d) * n2**0.5) ** -q  # noqa: E731
-        d = minimize_scalar(errors, bounds=(1e-3, total - 1e-3), method="bounded", options={"xatol": 1e-12}).x
-        assert_equation(math.log((total - d) / d) / math.log(n1 / n2), exponent, tolerance=1e-5)
+        first, second = best_split(q)
+        assert_equation(math.log(second / first) / math.log(n1 / n2), exponent, tolerance=1e-5)
 
 
-@pytest.mark.display("00000000")
+@pytest.mark.display("5f355603")
 def test_05_ldam(assert_equation: Check) -> None:
     def literal(power: float = 0.25, largest: float = 0.5) -> Tensor:
         return torch.tensor([largest * (min(COUNTS) / n) ** power for n in COUNTS], dtype=torch.float64)
@@ -238,7 +245,7 @@ def vs_scores(z: Tensor, gamma: float, tau: float, counts: list[int] = COUNTS) -
     return (n / n.max()) ** gamma * z + tau * torch.log(n / n.sum())
 
 
-@pytest.mark.display("00000000")
+@pytest.mark.display("7ec6aacc")
 def test_05_vs(assert_equation: Check, generator: torch.Generator) -> None:
     z, targets = 3 * random(8, 4, generator=generator), torch.arange(8) % 4
     gamma, tau = 0.2, 1.2
@@ -252,7 +259,7 @@ def test_05_vs(assert_equation: Check, generator: torch.Generator) -> None:
     assert_equation(lt.losses.VSLoss(COUNTS, 0.0, reduction="none")(z, targets), adjusted, wrong=[loss])
 
 
-@pytest.mark.display("00000000")
+@pytest.mark.display("f7dec529")
 def test_05_limit(assert_equation: Check) -> None:
     """The problem that descent solves in the limit: the smallest w and b with both margins at least one."""
 
@@ -265,6 +272,7 @@ def test_05_limit(assert_equation: Check) -> None:
         found = minimize(lambda v: v @ v, np.array([2.0, 0.0]), constraints=constraints, method="SLSQP", tol=1e-14).x
         wrong = [formula(tail, head), formula(head, tail, sign=-1)]
         assert_equation(-found[1] / found[0], formula(head, tail), wrong, tolerance=1e-6)
+    vs_in_softmax_form_moves_nothing_for_two_classes_and_something_for_three()
     # Gradient flow goes there, slowly, from either side: the distance shrinks as one over the logarithm of time.
     w = b = 0.0
     for _ in range(30_000):
@@ -276,7 +284,7 @@ def test_05_limit(assert_equation: Check) -> None:
     assert -1 / 3 < -b / w < -0.31
 
 
-@pytest.mark.display("00000000")
+@pytest.mark.display("85847d0c")
 def test_05_shift(assert_equation: Check, generator: torch.Generator) -> None:
     n = torch.tensor(COUNTS, dtype=torch.float64)
     zeta, z, iota = (n / n.max()) ** 0.3, random(4, generator=generator), 2.7
@@ -286,10 +294,12 @@ def test_05_shift(assert_equation: Check, generator: torch.Generator) -> None:
     targets = torch.arange(4)
     values = [loss((z + shift / zeta).expand(4, 4), targets) for shift in (0.0, iota, -40.0, 40.0)]
     assert_equation(torch.stack(values), values[0].expand(4), wrong=[loss((z + iota).expand(4, 4), targets).expand(4)])
-    assert (z + 40 / zeta).argmax() == 3 and (z - 40 / zeta).argmax() == 0
+    assert (z + 40 / zeta).argmax() == 3
+    assert (z - 40 / zeta).argmax() == 0
+    vs_from_zero_decides_as_logit_adjustment_for_two_classes(generator)
 
 
-def test_vs_from_zero_decides_as_logit_adjustment_for_two_classes(generator: torch.Generator) -> None:
+def vs_from_zero_decides_as_logit_adjustment_for_two_classes(generator: torch.Generator) -> None:
     """The exercise: descent keeps the sum of z / zeta, and with two classes has the sign of the adjusted log odds."""
     for _ in range(10):
         P = torch.rand(1, generator=generator, dtype=torch.float64).item()
@@ -320,7 +330,7 @@ def separable_rows(points: np.ndarray, factors: list[float]) -> np.ndarray:
     return found.x.reshape(C, d)
 
 
-def test_vs_in_softmax_form_moves_nothing_for_two_classes_and_something_for_three() -> None:
+def vs_in_softmax_form_moves_nothing_for_two_classes_and_something_for_three() -> None:
     """The exercise's boundary for two classes, and its 0.80, 0.92 and 0.87 for three."""
     for factors in ([1.0, 1.0], [1.0, 0.3]):
         w = separable_rows(np.array([[1.0], [-1.0]]), factors)
@@ -340,7 +350,7 @@ def expected_over_clouds(f: Callable[[float], float]) -> float:
     return inside + 2 * (1 - norm.cdf(3)) * f(1.0)
 
 
-@pytest.mark.display("00000000")
+@pytest.mark.display("07c8287a")
 def test_05_gcl(assert_equation: Check, generator: torch.Generator) -> None:
     cosines, targets = draw(generator)
 
@@ -361,7 +371,7 @@ def test_05_gcl(assert_equation: Check, generator: torch.Generator) -> None:
     assert_equation(loss, literal(), wrong=[literal(half=-2.0), literal(half=1.0), literal(own=False)])
 
 
-@pytest.mark.display("00000000")
+@pytest.mark.display("811b44fb")
 def test_05_gcl_mean(assert_equation: Check, generator: torch.Generator) -> None:
     cosines, _ = draw(generator, rows=1)
     ratio, mean = math.log(max(COUNTS) / min(COUNTS)), expected_over_clouds(lambda x: x)
@@ -385,7 +395,7 @@ def test_05_gcl_mean(assert_equation: Check, generator: torch.Generator) -> None
     assert draws.mean().item() == pytest.approx(mean, abs=2e-3)
 
 
-@pytest.mark.display("00000000")
+@pytest.mark.display("69ddda1d")
 def test_05_gcl_odds(assert_equation: Check) -> None:
     """The posterior at which the scores that minimise the expected loss tie, found by root finding twice."""
     s = 30.0
@@ -394,14 +404,17 @@ def test_05_gcl_odds(assert_equation: Check) -> None:
         """The z_2 - z_1 at which the expected loss has no slope, by differences of the loss itself."""
 
         def expected_loss(gap: float) -> float:
-            of = lambda x: tail * np.logaddexp(0, s * x / 2 - gap) + (1 - tail) * np.logaddexp(0, gap - s * x / 2)  # noqa: E731
-            return expected_over_clouds(of)
+            def at(x: float) -> float:
+                return tail * np.logaddexp(0, s * x / 2 - gap) + (1 - tail) * np.logaddexp(0, gap - s * x / 2)
 
-        slope = lambda gap: (expected_loss(gap + 1e-4) - expected_loss(gap - 1e-4)) / 2e-4  # noqa: E731
-        return brentq(slope, -20, 20)
+            return expected_over_clouds(at)
+
+        return brentq(lambda gap: expected_loss(gap + 1e-4) - expected_loss(gap - 1e-4), -20, 20)
 
     share = brentq(best_gap, 0.01, 0.5)
-    logistic = lambda u: 1 / (1 + math.exp(-u))  # noqa: E731
+
+    def logistic(u: float) -> float:
+        return 1 / (1 + math.exp(-u))
 
     def odds(sign: float = 1.0, half: float = 2.0) -> float:
         above, below = (expected_over_clouds(lambda x, t=t: logistic(t * sign * s * x / half)) for t in (-1, 1))

@@ -22,7 +22,14 @@ BAD_VALUES = {
     "arcface": -0.1,
     "sphereface": 0.9,
 }
-BAD_TYPES = {"smallest": 5.0, "largest": "500", "target_cosine": "0", "exponent": None, "images": 50.0, "cosface": "0.35"}
+BAD_TYPES = {
+    "smallest": 5.0,
+    "largest": "500",
+    "target_cosine": "0",
+    "exponent": None,
+    "images": 50.0,
+    "cosface": "0.35",
+}
 
 
 @pytest.mark.parametrize(("name", "value"), BAD_VALUES.items())
@@ -48,9 +55,7 @@ def test_a_setting_is_checked_when_it_changes() -> None:
 
 def test_repr_names_what_was_chosen() -> None:
     widget = lt.widgets.MarginCurves(smallest=2, largest=800)
-    expected = (
-        "MarginCurves(against='images', target_cosine=0.0, relative=False, also='none', exponent=0.5, images={})"
-    )
+    expected = "MarginCurves(against='images', target_cosine=0.0, relative=False, also='none', exponent=0.5, images={})"
     assert repr(widget) == expected.format(40)
     widget.images = 7
     assert repr(widget) == expected.format(7)
