@@ -20,7 +20,7 @@ CHOSEN = [
     ("MarginCurves", "Also show", "a power", "Exponent of the power"),
     ("MarginCurves", "Against", "the angle", "CosFace subtracts"),
     ("MarginCurves", "Against", "the angle", "ArcFace adds"),
-    ("MarginCurves", "Against", "the angle", "SphereFace multiplies by"),
+    ("MarginCurves", "Against", "the angle", "SphereFace multiplies"),
     ("GradientFlow", "Loss", "focal loss", "Focusing γ"),
     ("GradientFlow", "Loss", "logit-adjusted loss", "Strength τ"),
     ("GradientFlow", "Loss", "GALA", "Strength λ₁"),

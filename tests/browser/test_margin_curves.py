@@ -154,7 +154,7 @@ def test_the_face_margins_move_by_their_sliders(gallery) -> None:
     choose(widget, "Against", "the angle")
     assert put(widget, "CosFace subtracts", 0.2) == "0.20"
     assert put(widget, "ArcFace adds", 1) == "1.00 (57°)"
-    assert put(widget, "SphereFace multiplies by", 2) == "2.0"
+    assert put(widget, "SphereFace multiplies", 2) == "2.0"
     shown = next(row for row in numbers(widget) if row["angle"] == "150°")
     expected = taken(np.cos(np.deg2rad(150)), 0.2, 1.0, 2.0)
     assert [value(shown[name]) for name in ("CosFace", "ArcFace", "SphereFace")] == pytest.approx(expected, abs=6e-5)

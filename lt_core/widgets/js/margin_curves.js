@@ -69,7 +69,7 @@ function render({ model, el }) {
     view.slider("arcface", {
       label: "ArcFace adds", min: 0, max: 1, step: 0.05, show: (m) => `${fixed(m, 2)} (${Math.round((m * 180) / Math.PI)}°)`,
     }),
-    view.slider("sphereface", { label: "SphereFace multiplies by", min: 1, max: 2, step: 0.1, show: (m) => fixed(m, 1) }),
+    view.slider("sphereface", { label: "SphereFace multiplies", min: 1, max: 2, step: 0.1, show: (m) => fixed(m, 1) }),
   ];
 
   const compute = () => {
