@@ -18,6 +18,9 @@ DRAG_STEPS = 12
 CHOSEN = [
     ("GalaAccumulators", "Form", "formula", "λ₂, on φ"),
     ("MarginCurves", "Also show", "a power", "Exponent of the power"),
+    ("MarginCurves", "Against", "the angle", "CosFace subtracts"),
+    ("MarginCurves", "Against", "the angle", "ArcFace adds"),
+    ("MarginCurves", "Against", "the angle", "SphereFace multiplies"),
     ("GradientFlow", "Loss", "focal loss", "Focusing γ"),
     ("GradientFlow", "Loss", "logit-adjusted loss", "Strength τ"),
     ("GradientFlow", "Loss", "GALA", "Strength λ₁"),

@@ -230,6 +230,15 @@ def difficulty_factor(rng: np.random.Generator) -> Iterator[Case]:
         yield [cosine], lt.losses.difficulty_factor(double(cosine)).item()
 
 
+def face_margin(rng: np.random.Generator) -> Iterator[Case]:
+    sizes = {"cosface": (0, 0.35), "arcface": (0, 0.1, 0.5, 1.5), "sphereface": (1, 1.35, 1.7, 2, 4.2)}
+    for name, values in sizes.items():
+        for size, cosine in itertools.product(values, [-1.0, -0.99, 0.0, 1.0, *rng.uniform(-1, 1, 20).tolist()]):
+            loss = lt.losses.build_loss(name, [5, 5], margin=size)
+            expected = loss.margin(double([[cosine, 0.0]]), torch.tensor([0])).item()
+            yield [name, cosine, size], expected
+
+
 def ala_factors(rng: np.random.Generator) -> Iterator[Case]:
     for options, classes in itertools.product(OPTIONS["ala"], (2, 7)):
         counts, target = random_counts(rng, classes), int(rng.integers(classes))
@@ -288,6 +297,7 @@ FUNCTIONS: dict[str, Callable[[np.random.Generator], Iterator[Case]]] = {
     "classCounts": class_counts,
     "difficultyFactor": difficulty_factor,
     "evaluateLoss": every_loss,
+    "faceMargin": face_margin,
     "galaAccumulate": gala_accumulate,
     "galaLogits": gala_logits,
     "ldamMargins": ldam_margins,
