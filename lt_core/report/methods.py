@@ -39,7 +39,7 @@ FURTHER = (
 TUNED = ("cross-entropy", "GALA", "logit-adjusted", "LDAM-DRW", "ALA", "focal", "class-balanced")
 # The grid file whose contrasts a study answers; ``book/experiments`` has it.
 GRIDS = {"short": "cpu_main", "plain": "full_cpu", "strong": "main"}
-ADJUSTING = ("balanced_softmax", "la", "gala")  # losses that hold a prior already
+ADJUSTING = ("balanced_softmax", "la", "gala", "vs", "gcl", "lade")  # losses that hold a prior already
 COLUMNS = {"top1": "top-1", "many": "many", "medium": "medium", "few": "few"}
 SEES = "sees the test set"
 TUNING = "cifar100_lt_tuning"

@@ -17,8 +17,9 @@ from playwright.sync_api import Browser
 from torch import Tensor
 
 import lt_core as lt
-from lt_core.losses.registry import COSINE_LOSSES, LOSS_NAMES
+from lt_core.losses.registry import COSINE_LOSSES
 from lt_core.widgets import base
+from lt_core.widgets.base import LOSSES
 
 Case = tuple[list[Any], Any]  # the arguments of a call, and what it must return
 
@@ -52,7 +53,7 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
     ]
     + [{}],
 }
-WEIGHTED = set(LOSS_NAMES) - {"cb"}  # cb's weights are its own
+WEIGHTED = set(LOSSES) - {"cb"}  # cb's weights are its own
 
 
 def numbers(tensor: Tensor) -> Any:
@@ -149,7 +150,7 @@ def extreme_cases(rng: np.random.Generator, name: str) -> Iterator[Case]:
 
 
 def every_loss(rng: np.random.Generator) -> Iterator[Case]:
-    for name in LOSS_NAMES:
+    for name in LOSSES:
         yield from loss_cases(rng, name)
         yield from extreme_cases(rng, name)
 
@@ -298,7 +299,7 @@ FUNCTIONS: dict[str, Callable[[np.random.Generator], Iterator[Case]]] = {
     "softmax": softmax,
     "tauNormalize": tau_normalize,
 }
-CONSTANTS = {"LOSS_NAMES": list(LOSS_NAMES), "COSINE_LOSSES": list(COSINE_LOSSES)}
+CONSTANTS = {"LOSS_NAMES": list(LOSSES), "COSINE_LOSSES": [name for name in LOSSES if name in COSINE_LOSSES]}
 
 
 # ---- in the browser -------------------------------------------------------------------------------------------------
@@ -353,7 +354,7 @@ def test_losses_js_equals_lt_core(losses: Losses, name: str) -> None:
 def test_everything_that_losses_js_exports_is_compared(losses: Losses) -> None:
     assert {name for name, value in losses.exports.items() if value is None} == set(FUNCTIONS)
     assert {name: value for name, value in losses.exports.items() if value is not None} == CONSTANTS
-    assert set(OPTIONS) == set(LOSS_NAMES)
+    assert set(OPTIONS) == set(LOSSES)
 
 
 def test_class_counts_are_equal_on_a_wide_grid(losses: Losses) -> None:
