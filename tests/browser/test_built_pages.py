@@ -29,8 +29,8 @@ PLACES = {
     "book/part2_adjusting/05_margins": ["MarginCurves"],
     "book/part2_adjusting/06_ala": ["CosineAngle"],
     "book/part2_adjusting/07_gala": ["GalaAccumulators"],
+    "book/part2_adjusting/08_rebalancing_predictions": ["Rebalance"],
     "book/part3_experiments/11_cifar100_lt": ["PerClass"],
-    "book/part3_experiments/13_inside": ["Rebalance"],
     GALLERY: sorted(KINDS),
 }
 
