@@ -74,7 +74,8 @@ def chapter(tmp_path: Path) -> Path:
     widget = new_output("display_data", data={reading.WIDGET: {}, "text/plain": "Widget()"})
     caption = {"mystnb": {"figure": {"caption": "A caption of five words."}}}
     cells = [
-        new_markdown_cell("*Time*: 20 minutes, exercises not counted.\n\n" + "word " * 594 + "\n\n$$ a = b $$ (00-sum)"),
+        new_markdown_cell("*Time*: 20 minutes, exercises not counted.\n\n" + "word " * 594),
+        new_markdown_cell("$$ a = b $$ (00-sum)"),
         new_code_cell("a = 1\n\n" * 24, outputs=[printed, picture], metadata=caption),
         new_code_cell("b = 1\n" * 90, outputs=[table], metadata={"tags": ["hide-input"]}),
         new_code_cell("", outputs=[widget]),
