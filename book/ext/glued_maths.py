@@ -1,7 +1,7 @@
 """Keep a formula in a line beside the punctuation that touches it: browsers break a line between the two.
 
 MathJax makes of every formula a box of its own, and beside a box a line may end. So a comma could begin a line, and an
-opening bracket end one.
+opening bracket end one. The blank between a number and its % is one at which no line ends.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 
 BEFORE = re.compile(r"[(\[“‘\"']+$")
 AFTER = re.compile(r"^[^\w\s]+")
+PERCENT = re.compile(r"(?<=\d)[ \n](?=%)")
 
 
 class GluedMaths(SphinxPostTransform):
@@ -41,6 +42,9 @@ class GluedMaths(SphinxPostTransform):
                 parent[place - 1] = nodes.Text(str(around[0])[: before.start()])
             parent[place] = glued
             glued += [math, *([nodes.Text(after[0])] if after else [])]
+        for text in list(self.document.findall(nodes.Text)):
+            if PERCENT.search(text) and not isinstance(text.parent, (nodes.literal, nodes.literal_block, nodes.raw)):
+                text.parent.replace(text, nodes.Text(PERCENT.sub("\N{NO-BREAK SPACE}", text)))
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -113,7 +113,7 @@ def faults(path: Path) -> list[str]:
     limits = (("words", read.words, WORDS), ("figures", read.figures, FIGURES), ("tables", read.tables, TABLES))
     found = [f"{count:,} {name}; at most {limit:,}" for name, count, limit in limits if count > limit]
     if printed_minutes(path) != read.minutes:
-        found.append(f'prints {printed_minutes(path) or "no"} {NOT_COUNTED}; it takes {read.minutes}')
+        found.append(f"prints {printed_minutes(path) or 'no'} {NOT_COUNTED}; it takes {read.minutes}")
     return found
 
 

@@ -68,6 +68,7 @@ does not fit into a description any more, which therefore ends before it.
 $$ g = h $$ (plain)
 
 It holds for both ($x$, $y$) and **not** $z$ alone: $w$. So $u$-shaped is $v$
+in 95 % of `95 %`.
 
 ```{bibliography}
 ```
@@ -206,6 +207,8 @@ def test_a_formula_stays_beside_its_punctuation(book: tuple[Path, str]) -> None:
     assert re.findall(r'<span class="glued">(.*?)</span>', html) == [r"(\(x\),", r"\(y\))", r"\(w\).", r"\(u\)-"]
     whole = r"both (\(x\), \(y\)) and not \(z\) alone: \(w\). So \(u\)-shaped is \(v\)"
     assert whole in text(book, "plain")
+    assert "in 95\N{NO-BREAK SPACE}% of <code" in html
+    assert ">95 %<" in re.sub(r"</?span[^>]*>", "", html)
 
 
 def test_the_small_book_has_no_warning(book: tuple[Path, str]) -> None:
