@@ -68,7 +68,7 @@ def test_08_rebalanced(assert_equation: Check, generator: torch.Generator) -> No
     assert_equation(by_hand, torch.tensor([[9 / 16, 1 / 4], [7 / 16, 3 / 4]], dtype=torch.float64))
 
 
-@pytest.mark.display("76237c0a")
+@pytest.mark.display("cddd239c")
 def test_08_level(assert_equation: Check, generator: torch.Generator) -> None:
     p = predicted(generator)
     factors = torch.tensor([400 / (4 * math.fsum(column)) for column in p.T.tolist()], dtype=torch.float64)
@@ -80,7 +80,7 @@ def test_08_level(assert_equation: Check, generator: torch.Generator) -> None:
     assert_equation(ratio, torch.full_like(p, 1 / 100), wrong=[torch.full_like(p, 1 / 400)])
 
 
-@pytest.mark.display("ecfdf5ca")
+@pytest.mark.display("ab6934de")
 def test_08_equation(assert_equation: Check, generator: torch.Generator) -> None:
     # The theorem: with exact posteriors the factors q/pi solve the equation, in the limit of many images.
     p, weights = bayes(PRIOR), mixture(SHARES)
@@ -281,7 +281,7 @@ def test_08_weighted(assert_equation: Check, generator: torch.Generator) -> None
     assert_equation(even @ z.exp(), right, wrong=wrong)
 
 
-@pytest.mark.display("bd1459d9")
+@pytest.mark.display("00885567")
 def test_08_lade(assert_equation: Check, generator: torch.Generator) -> None:
     counts = [12, 5, 2, 1]
     targets = torch.arange(4).repeat_interleave(torch.tensor(counts))
