@@ -289,6 +289,13 @@ LABELS = {
     "balanced_softmax": "balanced softmax",
     "ala": "ALA",
     "gala": "GALA",
+    "vs": "VS",
+    "gcl": "GCL",
+    "cosface": "CosFace",
+    "arcface": "ArcFace",
+    "sphereface": "SphereFace",
+    "eql": "equalization",
+    "lade": "LADE",
 }
 
 

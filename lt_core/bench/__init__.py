@@ -258,7 +258,7 @@ def losses_part(device: torch.device, seconds: float, sizes: Sizes) -> Iterator[
         steps = {k: make_engine(data, batch_size, sizes, device, compiled, k).step for k in LOSS_NAMES}
         times = interleave({k: partial(step, images, targets) for k, step in steps.items()}, share, device)
     title = f"Loss in the whole step, {_mode(compiled)}, {sizes.backbone}, C = 100, batch {batch_size}"
-    note = f"{' and '.join(COSINE_LOSSES)} have the cosine classifier."
+    note = f"{', '.join(COSINE_LOSSES)} have the cosine classifier."
     yield Table(title, compare(times, batch_size, "ce", cost=True), note)
 
 

@@ -10,6 +10,7 @@ from lt_core.data.cifar import check_files, cifar10_lt, cifar100_lt, cifar100_lt
 from lt_core.data.digits import digits_lt
 from lt_core.data.longtail import DataError, LongTailedData, class_counts, counts_in_order, longtail_indices
 from lt_core.data.names import CIFAR100_CLASSES, CIFAR100_SUPERCLASSES
+from lt_core.data.sampling import SAMPLERS, class_probabilities
 from lt_core.data.sources import SOURCES
 from lt_core.data.synthetic import synthetic
 from lt_core.validation import check_choice
@@ -22,6 +23,7 @@ __all__ = [
     "CIFAR100_SUPERCLASSES",
     "DATASETS",
     "EMBEDDED",
+    "SAMPLERS",
     "SOURCES",
     "DataError",
     "LongTailedData",
@@ -31,6 +33,7 @@ __all__ = [
     "cifar100_lt",
     "cifar100_lt_tuning",
     "class_counts",
+    "class_probabilities",
     "counts_in_order",
     "data_root",
     "digits_lt",

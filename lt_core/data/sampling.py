@@ -1,4 +1,4 @@
-"""Which images an epoch sees: class by class at other rates than the data set has them.
+r"""Which images an epoch sees: class by class at other rates than the data set has them (chapter 03).
 
 Every sampler draws as many images an epoch as the data set has, so that runs with different samplers take equally many
 steps. Apart from "uniform", a class is drawn first and then one of its images, both with replacement; "under" takes
@@ -7,11 +7,9 @@ equally many of each class without replacement, anew whenever the smallest class
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from lt_core.validation import check_choice, check_counts, check_number
@@ -19,45 +17,54 @@ from lt_core.validation import check_choice, check_counts, check_number
 SAMPLERS = ("uniform", "class_balanced", "sqrt", "progressive", "reverse", "under")
 
 
-def class_probabilities(sampler: str, class_counts: Sequence[int], progress: float = 0.0) -> NDArray[np.float64]:
-    r"""Probability of each class at one draw.
+def class_probabilities(
+    class_counts: Sequence[int] | Mapping[int, int] | Tensor,
+    sampler: str = "class_balanced",
+    progress: float | None = None,
+) -> Tensor:
+    r"""The share of each class among the draws of a sampler that draws a class first and then one of its images.
 
     .. math::
-        \text{uniform: } \pi_k, \quad \text{class\_balanced, under: } \tfrac1C, \quad
-        \text{sqrt: } \propto \sqrt{n_k}, \quad \text{reverse: } \propto 1 / n_k, \quad
-        \text{progressive: } (1 - u)\, \pi_k + u\, \tfrac1C
+        \psi_k \propto n_k \;\text{(uniform)}, \quad 1 \;\text{(class\_balanced, under)}, \quad \sqrt{n_k} \;\text{(sqrt)},
+        \quad 1 / n_k \;\text{(reverse)}
+
+    ``"progressive"`` goes from uniform to class-balanced: :math:`\psi_k = (1 - u)\,\pi_k + u / C` with ``progress`` u.
+    Divided by the class's own share, :math:`\psi_k / \pi_k`, it is the number of times that an image of the class is
+    expected in an epoch of :math:`\sum_k n_k` draws, and the weight that has the same mean gradient.
 
     Args:
-        sampler: one of `SAMPLERS`.
-        class_counts: C whole numbers, at least 1 each.
-        progress: share u of the epochs that is over, in [0, 1]; only "progressive" reads it.
+        class_counts: C whole numbers, at least 1 each; a mapping from the label and a pandas Series are aligned by
+            their labels.
+        sampler: one of `SAMPLERS`; uniform takes every image alike.
+        progress: how far training is, in [0, 1]; ``"progressive"`` needs it, the others refuse it.
 
     Returns:
-        (C,) float64, summing to 1.
+        Probabilities (C,), float64, which sum to 1.
 
     Raises:
-        ValueError: an unknown sampler, a bad count, or ``progress`` outside [0, 1].
+        ValueError: a bad count, an unknown sampler, a progress outside [0, 1], missing or not wanted.
+        TypeError: counts or progress that are not numbers.
 
     Source:
-        Kang et al., ICLR 2020, section 4.1 (class-balanced, square-root, progressively balanced); Zhou et al., BBN,
-        CVPR 2020, section 4.2 (reversed).
+        Kang et al., "Decoupling Representation and Classifier for Long-Tailed Recognition", ICLR 2020, section 3;
+        reverse: Zhou et al., "BBN", CVPR 2020.
 
     Example:
-        >>> class_probabilities("sqrt", [16, 4, 4]).tolist()
-        [0.5, 0.25, 0.25]
+        >>> class_probabilities([90, 9, 1], "sqrt")
+        tensor([0.7034, 0.2224, 0.0741], dtype=torch.float64)
     """
+    counts = torch.tensor(check_counts(class_counts), dtype=torch.float64)
     check_choice("sampler", sampler, SAMPLERS)
-    counts = np.asarray(check_counts(class_counts), dtype=np.float64)
-    share = check_number("progress", progress, low=0.0, high=1.0)
-    natural, balanced = counts / counts.sum(), np.full(len(counts), 1 / len(counts))
-    if sampler == "uniform":
-        return natural
     if sampler == "progressive":
-        return (1 - share) * natural + share * balanced
-    if sampler in ("sqrt", "reverse"):
-        rates = np.sqrt(counts) if sampler == "sqrt" else 1 / counts
-        return rates / rates.sum()
-    return balanced
+        if progress is None:
+            raise ValueError("progress is missing; the sampler 'progressive' needs a number in [0, 1]")
+        moved = check_number("progress", progress, low=0.0, high=1.0)
+        return (1 - moved) * counts / counts.sum() + moved / len(counts)
+    if progress is not None:
+        raise ValueError(f"progress is {progress!r}; only the sampler 'progressive' has one, not {sampler!r}")
+    power = {"uniform": 1.0, "class_balanced": 0.0, "under": 0.0, "sqrt": 0.5, "reverse": -1.0}[sampler]
+    shares = counts**power
+    return shares / shares.sum()
 
 
 def draw(
@@ -90,7 +97,7 @@ def draw(
     if sampler == "under":
         check_choice("sampler", sampler, SAMPLERS)
         return _under(by_class, counts, starts, n, generator)
-    probabilities = torch.from_numpy(class_probabilities(sampler, class_counts, progress))
+    probabilities = class_probabilities(class_counts, sampler, progress if sampler == "progressive" else None)
     classes = torch.multinomial(probabilities, n, replacement=True, generator=generator)
     within = (torch.rand(n, generator=generator, dtype=torch.float64) * counts[classes]).long()
     return by_class[starts[classes] + within]

@@ -8,12 +8,26 @@ A sample with the label -100 is ignored as PyTorch ignores it: its value is 0, a
 Class counts and class weights are sequences, arrays or tensors in the order of the labels, or mappings from the label
 and pandas Series, which are put into that order. Where options are numbers, NumPy's and PyTorch's are accepted.
 Constants computed from the counts are float64, and float32 on a device without float64.
+
+The losses of `RANDOM_LOSSES` draw from PyTorch's own generators in training mode, and take the mean in eval mode.
 """
 
 from lt_core.losses.ala import ALALoss, ala_loss, difficulty_factor, quantity_factor
 from lt_core.losses.cross_entropy import CrossEntropyLoss, class_balanced_weights
+from lt_core.losses.equalization import EqualizationLoss, equalization_loss
+from lt_core.losses.face import (
+    ArcFaceLoss,
+    CosFaceLoss,
+    SphereFaceLoss,
+    arcface_loss,
+    cosface_loss,
+    sphereface_loss,
+)
+from lt_core.losses.family import FamilyLoss, Measured, measure, tie_odds
 from lt_core.losses.focal import FocalLoss, focal_loss
 from lt_core.losses.gala import GALALoss, gala_logits, gala_loss
+from lt_core.losses.gcl import GCLLoss, gcl_loss
+from lt_core.losses.lade import LADELoss, lade_estimates, lade_loss
 from lt_core.losses.ldam import LDAMLoss, ldam_loss, ldam_margins
 from lt_core.losses.logit_adjusted import (
     BalancedSoftmaxLoss,
@@ -22,30 +36,51 @@ from lt_core.losses.logit_adjusted import (
     logit_adjusted_loss,
 )
 from lt_core.losses.margin import CosineMarginLoss
-from lt_core.losses.registry import COSINE_LOSSES, LOSS_NAMES, build_loss, loss_options
+from lt_core.losses.registry import COSINE_LOSSES, LOSS_NAMES, RANDOM_LOSSES, build_loss, loss_options
+from lt_core.losses.vs import VSLoss, vs_loss
 
 __all__ = [
     "COSINE_LOSSES",
     "LOSS_NAMES",
+    "RANDOM_LOSSES",
     "ALALoss",
+    "ArcFaceLoss",
     "BalancedSoftmaxLoss",
+    "CosFaceLoss",
     "CosineMarginLoss",
     "CrossEntropyLoss",
+    "EqualizationLoss",
+    "FamilyLoss",
     "FocalLoss",
     "GALALoss",
+    "GCLLoss",
+    "LADELoss",
     "LDAMLoss",
     "LogitAdjustedLoss",
+    "Measured",
+    "SphereFaceLoss",
+    "VSLoss",
     "ala_loss",
+    "arcface_loss",
     "balanced_softmax_loss",
     "build_loss",
     "class_balanced_weights",
+    "cosface_loss",
     "difficulty_factor",
+    "equalization_loss",
     "focal_loss",
     "gala_logits",
     "gala_loss",
+    "gcl_loss",
+    "lade_estimates",
+    "lade_loss",
     "ldam_loss",
     "ldam_margins",
     "logit_adjusted_loss",
     "loss_options",
+    "measure",
     "quantity_factor",
+    "sphereface_loss",
+    "tie_odds",
+    "vs_loss",
 ]

@@ -11,10 +11,15 @@ import torch
 from lt_core.losses._common import Counts, Loss
 from lt_core.losses.ala import ALALoss
 from lt_core.losses.cross_entropy import CrossEntropyLoss, class_balanced_weights
+from lt_core.losses.equalization import EqualizationLoss
+from lt_core.losses.face import ArcFaceLoss, CosFaceLoss, SphereFaceLoss
 from lt_core.losses.focal import FocalLoss
 from lt_core.losses.gala import GALALoss
+from lt_core.losses.gcl import GCLLoss
+from lt_core.losses.lade import LADELoss
 from lt_core.losses.ldam import LDAMLoss
 from lt_core.losses.logit_adjusted import BalancedSoftmaxLoss, LogitAdjustedLoss
+from lt_core.losses.vs import VSLoss
 from lt_core.validation import check_choice, check_counts
 
 
@@ -31,9 +36,18 @@ _BUILDERS: dict[str, Callable[..., Loss]] = {
     "balanced_softmax": BalancedSoftmaxLoss,
     "ala": ALALoss,
     "gala": GALALoss,
+    "vs": VSLoss,
+    "gcl": GCLLoss,
+    "cosface": CosFaceLoss,
+    "arcface": ArcFaceLoss,
+    "sphereface": SphereFaceLoss,
+    "eql": EqualizationLoss,
+    "lade": LADELoss,
 }
 LOSS_NAMES = tuple(_BUILDERS)
-COSINE_LOSSES = ("ldam", "ala")  # their input is cosines, so the network needs a cosine classifier
+# Their input is cosines, so the network needs a cosine classifier.
+COSINE_LOSSES = ("ldam", "ala", "gcl", "cosface", "arcface", "sphereface")
+RANDOM_LOSSES = ("gcl", "eql")  # they draw in training mode, and have the draw's mean in eval mode
 
 
 def loss_options(name: str) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ what they give to files, and a test compares the pages with both.
 
 from __future__ import annotations
 
-from lt_core.report import analysis, crossed, inside, methods, recipe
+from lt_core.report import analysis, crossed, family, inside, methods, recipe
 from lt_core.report.reproducibility import write_reproducibility
 from lt_core.report.statistics import (
     Analysis,
@@ -30,6 +30,7 @@ __all__ = [
     "analyse",
     "analysis",
     "crossed",
+    "family",
     "inside",
     "load_study",
     "mean_sd",

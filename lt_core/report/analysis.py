@@ -16,6 +16,7 @@ from lt_core.posthoc import adjust_logits
 from lt_core.report.crossed import named
 from lt_core.report.statistics import mean_sd
 from lt_core.report.study import METHODS, MissingRuns, Run, Study
+from lt_core.training.evaluation import CORRECTS_COUNTS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,7 +77,7 @@ def main_methods(study: Study) -> dict[str, list[Run]]:
 
 def corrects(run: Run) -> bool:
     """Whether the training has corrected for the class counts already, by its loss or by weights."""
-    return run.config.loss in ("la", "balanced_softmax", "gala", "cb") or run.config.drw
+    return run.config.loss in CORRECTS_COUNTS or run.config.drw
 
 
 def prior_and_calibration(study: Study) -> pd.DataFrame:

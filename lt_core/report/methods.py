@@ -39,7 +39,7 @@ FURTHER = (
 TUNED = ("cross-entropy", "GALA", "logit-adjusted", "LDAM-DRW", "ALA", "focal", "class-balanced")
 # The grid file whose contrasts a study answers; ``book/experiments`` has it.
 GRIDS = {"short": "cpu_main", "plain": "full_cpu", "strong": "main"}
-ADJUSTING = ("balanced_softmax", "la", "gala")  # losses that hold a prior already
+ADJUSTING = ("balanced_softmax", "la", "gala", "vs", "gcl", "lade")  # losses that hold a prior already
 COLUMNS = {"top1": "top-1", "many": "many", "medium": "medium", "few": "few"}
 SEES = "sees the test set"
 TUNING = "cifar100_lt_tuning"
@@ -380,7 +380,10 @@ def reproduction(study: Study) -> pd.DataFrame:
     length are others.
     """
     targets = [target for target in TARGETS if target.recipe == study.recipe]
-    rows = {(target.method, target.imbalance_factor): _reproduced(study, target) for target in targets}
+    rows = {
+        (target.method + ", re-balanced" * target.rebalanced, target.imbalance_factor): _reproduced(study, target)
+        for target in targets
+    }
     if not any(row["seeds"] for row in rows.values()):
         raise MissingRuns(f"no {study.recipe} run of a published recipe: nothing to compare with published values")
     names = list(dict.fromkeys(target.method for target in targets))

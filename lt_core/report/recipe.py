@@ -390,7 +390,7 @@ PAIRS = (
         LOSS, "cross-entropy → balanced softmax", "13,000 steps of 512; AutoAugment, Cutout", 200, 41.2, 46.7, BALMS
     ),
     Pair(
-        BOTH, "GCL → GALA, re-balanced", "mixup → AutoAugment, Cutout; two stages → one", 200, 44.88, 48.5,
+        BOTH, "GCL → GALA, re-balanced", "mixup → AutoAugment, Cutout; two stages → one?", 200, 44.88, 48.5,
         "GALA's abstract",
     ),
 )  # fmt: skip

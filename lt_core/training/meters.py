@@ -78,7 +78,8 @@ def loss_gradients(loss: Any, outputs: Tensor, targets: Tensor, buffers: Mapping
     """What every sample pushes on the network's outputs: the gradient (N, C) of its loss, weight included.
 
     The loss is evaluated once more, outside the step, in eval mode and with the ``buffers`` it had before the step (a
-    loss that accumulates has moved on since), so nothing of the run changes.
+    loss that accumulates has moved on since), so nothing of the run changes. Of a loss that draws, these are the pushes
+    of its mean.
     """
     outputs = outputs.detach().requires_grad_()
     reduction, loss.reduction = loss.reduction, "sum"

@@ -12,6 +12,7 @@ from lt_core.widgets.gradient_flow import GradientFlow
 from lt_core.widgets.long_tail import LongTail
 from lt_core.widgets.margin_curves import MarginCurves
 from lt_core.widgets.per_class import PerClass
+from lt_core.widgets.prior_shift import PriorShift
 from lt_core.widgets.rebalance import Rebalance
 from lt_core.widgets.train_in_the_page import TrainInThePage
 
@@ -22,6 +23,7 @@ __all__ = [
     "LongTail",
     "MarginCurves",
     "PerClass",
+    "PriorShift",
     "Rebalance",
     "TrainInThePage",
     "frames",

@@ -14,6 +14,7 @@ import traitlets
 from lt_core.validation import check_choice, check_number, check_whole
 
 SHARED = ("losses.js", "ui.js")
+LOSSES = ("ce", "focal", "cb", "ldam", "la", "balanced_softmax", "ala", "gala")  # what losses.js has
 _IMPORT = re.compile(r'^import (\{[^}]*\}) from "\./(\w+)\.js";$', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:function|const|class) (\w+))", re.MULTILINE)
 

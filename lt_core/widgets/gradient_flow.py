@@ -10,9 +10,9 @@ import torch
 import traitlets
 from torch import Tensor
 
-from lt_core.losses import COSINE_LOSSES, LOSS_NAMES, build_loss, class_balanced_weights, gala_loss
+from lt_core.losses import COSINE_LOSSES, build_loss, class_balanced_weights, gala_loss
 from lt_core.validation import as_counts, check_number, check_whole
-from lt_core.widgets.base import Explorer, choice, number, source, style, whole
+from lt_core.widgets.base import LOSSES, Explorer, choice, number, source, style, whole
 
 MOST_CLASSES = 6
 DEFAULT_COUNTS = (500, 90, 20, 5)
@@ -53,7 +53,7 @@ class GradientFlow(Explorer):
             so on.
         logits: one finite number per class; 0 each by default.
         target: the image's class, in [0, C); the rarest by default.
-        loss: one of `lt_core.losses.LOSS_NAMES`.
+        loss: one of `LOSSES` in `lt_core.widgets.base`.
         gamma: focal loss's, in [0, 5].
         tau: strength of the prior in "la", in [0, 2].
         lambda_pos: strength of the adjustment in "gala" (released form), in [0, 2].
@@ -95,7 +95,7 @@ class GradientFlow(Explorer):
     cosines = OnePerClass(-1.0, 1.0)
     theta = OnePerClass(low=0.0)
     target = whole(0, low=0)
-    loss = choice("balanced_softmax", LOSS_NAMES)
+    loss = choice("balanced_softmax", LOSSES)
     gamma = number(2.0, low=0.0, high=5.0)
     tau = number(1.0, low=0.0, high=2.0)
     lambda_pos = number(1.0, low=0.0, high=2.0)

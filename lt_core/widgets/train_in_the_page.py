@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lt_core.data.longtail import class_counts
-from lt_core.losses.registry import COSINE_LOSSES, LOSS_NAMES, build_loss
+from lt_core.losses.registry import COSINE_LOSSES, build_loss
 from lt_core.validation import check_choice, check_whole
-from lt_core.widgets.base import Explorer, choice, source, style, whole
+from lt_core.widgets.base import LOSSES, Explorer, choice, source, style, whole
 
 HIDDEN = {"linear": 0, "tiny": 12}  # hidden units
 NETWORKS = tuple(HIDDEN)
@@ -48,7 +48,7 @@ class TrainInThePage(Explorer):
     one. A class with fewer points than its :math:`n_k` keeps all it has.
 
     Args:
-        loss: one of `lt_core.losses.LOSS_NAMES`.
+        loss: one of `LOSSES` in `lt_core.widgets.base`.
         network: "linear" or "tiny" (twelve hidden units).
         imbalance_factor: 1, 2, 5, 10, 20, 50, 100 or 200.
         step: the step whose network is shown, in [0, 200].
@@ -87,7 +87,7 @@ class TrainInThePage(Explorer):
     _css = style()
     settings = ("loss", "network", "imbalance_factor")
 
-    loss = choice("ce", LOSS_NAMES)
+    loss = choice("ce", LOSSES)
     network = choice("linear", NETWORKS)
     imbalance_factor = choice(100, FACTORS)
     step = whole(STEPS, low=0, high=STEPS)
@@ -173,7 +173,7 @@ class TrainInThePage(Explorer):
         """Accuracy of each class on the test points, from the same training made here with `lt_core`'s losses.
 
         Args:
-            loss: one of `lt_core.losses.LOSS_NAMES`; None is the chosen one.
+            loss: one of `LOSSES` in `lt_core.widgets.base`; None is the chosen one.
             step: steps of training, in [0, 200]; None is the chosen number.
 
         Returns:
@@ -185,7 +185,7 @@ class TrainInThePage(Explorer):
         """
         loss = self.loss if loss is None else loss
         step = self.step if step is None else step
-        check_choice("loss", loss, LOSS_NAMES)
+        check_choice("loss", loss, LOSSES)
         check_whole("step", step, low=0, high=STEPS)
         weights = train(loss, *self.training_data(), self.counts, self.first_weights(), step)
         points, labels = self.test_data()

@@ -213,7 +213,7 @@ def test_07_cancels(assert_equation: Check, generator: torch.Generator) -> None:
     assert_equation(ours, ratio(LAMBDA1, 1))
 
 
-@pytest.mark.display("06f7bd06")
+@pytest.mark.display("10f69211")
 def test_07_gaps(assert_equation: Check, generator: torch.Generator) -> None:
     (logits, labels), theta = batch(generator), accumulator(generator)
 
@@ -237,6 +237,14 @@ def test_07_gaps(assert_equation: Check, generator: torch.Generator) -> None:
     right = values(0.0, LAMBDA1 - LAMBDA2) - plain
     wrong = [values(0.0, LAMBDA1 + LAMBDA2) - plain, -right, values(LAMBDA1 - LAMBDA2, 0.0) - plain]
     assert_equation(gaps("formula") - gaps("released"), right, wrong)
+    # The condition j != k: the target's own gap is zero in both forms, so the difference there is zero.
+    log_theta = (LAMBDA1 - LAMBDA2) * torch.tensor(log, dtype=torch.float64)[labels][:, None].expand(SIZE, CLASSES)
+    whole = {}
+    for form in ("formula", "released"):
+        adjusted = lt.losses.gala_logits(logits, labels, theta, LAMBDA1, LAMBDA2, form, EPS)
+        whole[form] = adjusted - adjusted.gather(1, labels[:, None])
+    right = log_theta * (1 - F.one_hot(labels, CLASSES))
+    assert_equation(whole["formula"] - whole["released"], right, wrong=[log_theta])
 
 
 @pytest.mark.display("b27415c7")
@@ -269,7 +277,7 @@ def test_07_vanish(assert_equation: Check, generator: torch.Generator) -> None:
     assert_equation(now, before + (t - start) * total, wrong)
 
 
-@pytest.mark.display("d0801a7d")
+@pytest.mark.display("1bc4d71b")
 def test_07_split(assert_equation: Check, generator: torch.Generator) -> None:
     loss = lt.losses.GALALoss(CLASSES, eps=EPS).double()
     V, pulled = torch.zeros(2, CLASSES, dtype=torch.float64)
@@ -281,11 +289,15 @@ def test_07_split(assert_equation: Check, generator: torch.Generator) -> None:
         for i, k in enumerate(labels.tolist()):
             pulled[k] += weight * (1 - p[i, k])
         loss(logits, labels)
+    assert (V > 0).all()  # the condition: every class has come
     mean = loss.theta / V
     assert_equation(mean, pulled / V, wrong=[pulled])  # what the page says of it: a mean of 1 - p
     assert ((mean > 0) & (mean < 1)).all()
     right = V.log() + (pulled / V).log()
     assert_equation(torch.log(loss.theta), right, wrong=[right - 2 * V.log(), right - 2 * mean.log(), V.log()])
+    unseen = lt.losses.GALALoss(CLASSES + 1, eps=EPS).double()
+    unseen(torch.randn(SIZE, CLASSES + 1, generator=generator, dtype=torch.float64), labels)
+    assert unseen.theta[-1] == 0  # where V = 0 there is nothing to split: its logarithm is minus infinity
 
 
 @pytest.mark.display("1bd484e3")

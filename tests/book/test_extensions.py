@@ -20,7 +20,7 @@ from plain_text import readable
 ROOT = Path(__file__).parents[2]
 
 EXTENSIONS = ["myst_parser", "sphinxcontrib.bibtex", "sphinx_proof", "sphinx_exercise"]
-OWN = ["chapter_numbers", "author_year", "section_search", "page_parts"]
+OWN = ["chapter_numbers", "author_year", "section_search", "page_parts", "glued_maths"]
 CHAPTER = """# Margins
 
 ```{figure} dot.png
@@ -66,6 +66,9 @@ The first sentence of this page says what it is about, and a search engine shows
 does not fit into a description any more, which therefore ends before it.
 
 $$ g = h $$ (plain)
+
+It holds for both ($x$, $y$) and **not** $z$ alone: $w$. So $u$-shaped is $v$
+in 95 % of `95 %`.
 
 ```{bibliography}
 ```
@@ -196,6 +199,16 @@ def test_formulas_ask_for_javascript(book: tuple[Path, str]) -> None:
     html = (book[0] / "plain.html").read_text(encoding="utf-8")
     assert html.count("<noscript>") == 1
     assert "Formulas need JavaScript" in html
+
+
+def test_a_formula_stays_beside_its_punctuation(book: tuple[Path, str]) -> None:
+    html = (book[0] / "plain.html").read_text(encoding="utf-8")
+    html = re.sub(r'<span class="math[^>]*>(.*?)</span>', r"\1", html)
+    assert re.findall(r'<span class="glued">(.*?)</span>', html) == [r"(\(x\),", r"\(y\))", r"\(w\).", r"\(u\)-"]
+    whole = r"both (\(x\), \(y\)) and not \(z\) alone: \(w\). So \(u\)-shaped is \(v\)"
+    assert whole in text(book, "plain")
+    assert "in 95\N{NO-BREAK SPACE}% of <code" in html
+    assert ">95 %<" in re.sub(r"</?span[^>]*>", "", html)
 
 
 def test_the_small_book_has_no_warning(book: tuple[Path, str]) -> None:

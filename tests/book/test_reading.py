@@ -67,13 +67,18 @@ def test_words_are_those_that_are_read() -> None:
 
 @pytest.fixture
 def chapter(tmp_path: Path) -> Path:
-    """A chapter of 600 words, 24 visible lines of code, one display, one figure and one table: ten minutes."""
+    """A chapter of 600 words, 24 visible lines of code, a display, a figure, a table, a widget and a printed line."""
     picture = new_output("display_data", data={"image/svg+xml": "<svg/>", "text/plain": "figure"})
-    table = new_output("execute_result", data={"text/html": "<table></table>"}, execution_count=1)
+    table = new_output("execute_result", data={"text/html": "<table></table>", "text/plain": "1"}, execution_count=1)
+    printed = new_output("stream", text="one line\n\n")
+    widget = new_output("display_data", data={reading.WIDGET: {}, "text/plain": "Widget()"})
+    caption = {"mystnb": {"figure": {"caption": "A caption of five words."}}}
     cells = [
-        new_markdown_cell("*Time*: 10 minutes.\n\n" + "word " * 597 + "\n\n$$ a = b $$ (00-sum)"),
-        new_code_cell("a = 1\n\n" * 24, outputs=[picture]),
+        new_markdown_cell("*Time*: 20 minutes, exercises not counted.\n\n" + "word " * 594),
+        new_markdown_cell("$$ a = b $$ (00-sum)"),
+        new_code_cell("a = 1\n\n" * 24, outputs=[printed, picture], metadata=caption),
         new_code_cell("b = 1\n" * 90, outputs=[table], metadata={"tags": ["hide-input"]}),
+        new_code_cell("", outputs=[widget]),
         new_code_cell("c", outputs=[picture, table], metadata={"tags": ["remove-cell"]}),
         new_markdown_cell("## Exercises\n\n" + "word " * 900),
         new_code_cell("d = 1\n" * 90, outputs=[picture]),
@@ -85,15 +90,38 @@ def chapter(tmp_path: Path) -> Path:
 
 def test_what_is_hidden_or_behind_the_exercises_takes_no_time(chapter: Path) -> None:
     read = reading.reading(chapter)
-    assert read == reading.Reading(words=600, code=24, displays=1, figures=1, tables=1)
-    assert read.minutes == 10  # 5 + 2 + 1
+    assert read == reading.Reading(
+        words=600, code=24, displays=1, figures=1, tables=1, captions=5, printed=1, widgets=1
+    )
+    assert read.minutes == 20  # 6.05 + 2.5 + 3 * 2 + 4 = 18.55
     assert not reading.faults(chapter)
 
 
 def test_a_wrong_time_and_a_long_chapter_are_named(chapter: Path) -> None:
-    text = chapter.read_text().replace("10 minutes", "15 minutes").replace("word " * 597, "word " * 2600)
+    text = chapter.read_text().replace("20 minutes", "15 minutes").replace("word " * 594, "word " * 2600)
     chapter.write_text(text)
-    assert reading.faults(chapter) == ["2,603 words; at most 2,500", "prints 15 minutes; it takes 25"]
+    wrong = "prints 15 minutes, exercises not counted; it takes 40"
+    assert reading.faults(chapter) == ["2,606 words; at most 2,500", wrong]
+
+
+def test_a_time_that_does_not_say_what_it_leaves_out_is_no_time(chapter: Path) -> None:
+    chapter.write_text(chapter.read_text().replace(", exercises not counted", " to read"))
+    (fault,) = reading.faults(chapter)
+    assert fault == "prints no minutes, exercises not counted; it takes 20"
+    reading.write_minutes(chapter)
+    assert reading.printed_minutes(chapter) == 20
+    assert not reading.faults(chapter)
+
+
+@pytest.mark.parametrize(
+    ("counts", "shortest", "longest"),
+    [  # what the pages had when a student read them by the clock
+        (reading.Reading(2500, 189, 15, 4, 3, captions=137, printed=20, widgets=1), 95, 105),  # chapter 07
+        (reading.Reading(2356, 46, 6, 5, 5, captions=213, printed=8, widgets=2), 65, 75),  # chapter 13
+    ],
+)
+def test_the_rule_fits_the_readings_that_were_timed(counts: reading.Reading, shortest: int, longest: int) -> None:
+    assert shortest <= counts.minutes <= longest
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,9 @@ DRAG_STEPS = 12
 CHOSEN = [
     ("GalaAccumulators", "Form", "formula", "λ₂, on φ"),
     ("MarginCurves", "Also show", "a power", "Exponent of the power"),
+    ("MarginCurves", "Against", "the angle", "CosFace subtracts"),
+    ("MarginCurves", "Against", "the angle", "ArcFace adds"),
+    ("MarginCurves", "Against", "the angle", "SphereFace multiplies"),
     ("GradientFlow", "Loss", "focal loss", "Focusing γ"),
     ("GradientFlow", "Loss", "logit-adjusted loss", "Strength τ"),
     ("GradientFlow", "Loss", "GALA", "Strength λ₁"),
@@ -31,6 +34,7 @@ SLIDERS = {
     "MarginCurves": ["Target cosine", "Images of the class"],
     "CosineAngle": ["Angle of the feature"],
     "GalaAccumulators": ["Training step", "λ₁, on θ", "λ₂, on φ"],
+    "PriorShift": ["Head images for one of the tail", "Distance of the centres", "Strength τ"],
     "Rebalance": ["Strength τ"],
 }
 AT_ONCE = [(kind, "", "", label) for kind, labels in SLIDERS.items() for label in labels if label != "λ₂, on φ"]

@@ -17,8 +17,9 @@ from playwright.sync_api import Browser
 from torch import Tensor
 
 import lt_core as lt
-from lt_core.losses.registry import COSINE_LOSSES, LOSS_NAMES
+from lt_core.losses.registry import COSINE_LOSSES
 from lt_core.widgets import base
+from lt_core.widgets.base import LOSSES
 
 Case = tuple[list[Any], Any]  # the arguments of a call, and what it must return
 
@@ -52,7 +53,7 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
     ]
     + [{}],
 }
-WEIGHTED = set(LOSS_NAMES) - {"cb"}  # cb's weights are its own
+WEIGHTED = set(LOSSES) - {"cb"}  # cb's weights are its own
 
 
 def numbers(tensor: Tensor) -> Any:
@@ -149,7 +150,7 @@ def extreme_cases(rng: np.random.Generator, name: str) -> Iterator[Case]:
 
 
 def every_loss(rng: np.random.Generator) -> Iterator[Case]:
-    for name in LOSS_NAMES:
+    for name in LOSSES:
         yield from loss_cases(rng, name)
         yield from extreme_cases(rng, name)
 
@@ -229,6 +230,15 @@ def difficulty_factor(rng: np.random.Generator) -> Iterator[Case]:
         yield [cosine], lt.losses.difficulty_factor(double(cosine)).item()
 
 
+def face_margin(rng: np.random.Generator) -> Iterator[Case]:
+    sizes = {"cosface": (0, 0.35), "arcface": (0, 0.1, 0.5, 1.5), "sphereface": (1, 1.35, 1.7, 2, 4.2)}
+    for name, values in sizes.items():
+        for size, cosine in itertools.product(values, [-1.0, -0.99, 0.0, 1.0, *rng.uniform(-1, 1, 20).tolist()]):
+            loss = lt.losses.build_loss(name, [5, 5], margin=size)
+            expected = loss.margin(double([[cosine, 0.0]]), torch.tensor([0])).item()
+            yield [name, cosine, size], expected
+
+
 def ala_factors(rng: np.random.Generator) -> Iterator[Case]:
     for options, classes in itertools.product(OPTIONS["ala"], (2, 7)):
         counts, target = random_counts(rng, classes), int(rng.integers(classes))
@@ -287,6 +297,7 @@ FUNCTIONS: dict[str, Callable[[np.random.Generator], Iterator[Case]]] = {
     "classCounts": class_counts,
     "difficultyFactor": difficulty_factor,
     "evaluateLoss": every_loss,
+    "faceMargin": face_margin,
     "galaAccumulate": gala_accumulate,
     "galaLogits": gala_logits,
     "ldamMargins": ldam_margins,
@@ -298,7 +309,7 @@ FUNCTIONS: dict[str, Callable[[np.random.Generator], Iterator[Case]]] = {
     "softmax": softmax,
     "tauNormalize": tau_normalize,
 }
-CONSTANTS = {"LOSS_NAMES": list(LOSS_NAMES), "COSINE_LOSSES": list(COSINE_LOSSES)}
+CONSTANTS = {"LOSS_NAMES": list(LOSSES), "COSINE_LOSSES": [name for name in LOSSES if name in COSINE_LOSSES]}
 
 
 # ---- in the browser -------------------------------------------------------------------------------------------------
@@ -353,7 +364,7 @@ def test_losses_js_equals_lt_core(losses: Losses, name: str) -> None:
 def test_everything_that_losses_js_exports_is_compared(losses: Losses) -> None:
     assert {name for name, value in losses.exports.items() if value is None} == set(FUNCTIONS)
     assert {name: value for name, value in losses.exports.items() if value is not None} == CONSTANTS
-    assert set(OPTIONS) == set(LOSS_NAMES)
+    assert set(OPTIONS) == set(LOSSES)
 
 
 def test_class_counts_are_equal_on_a_wide_grid(losses: Losses) -> None:

@@ -117,3 +117,58 @@ def test_dragging_the_line_does_what_the_slider_does(gallery) -> None:
     images = int(re.match(r"(\d+) images", settled)[1])
     assert abs(images - 200) <= 3
     assert row(widget, images)["A"] == pytest.approx(factor(images) / 2, abs=6e-5)
+
+
+def taken(cosine: float, cosface: float = 0.35, arcface: float = 0.5, sphereface: float = 1.7) -> list[float]:
+    """What CosFace, ArcFace and SphereFace take off, by `lt_core`."""
+    row, own = torch.tensor([[cosine, 0.0]], dtype=torch.float64), torch.tensor([0])
+    losses = (
+        lt.losses.CosFaceLoss(2, cosface),
+        lt.losses.ArcFaceLoss(2, arcface),
+        lt.losses.SphereFaceLoss(2, sphereface),
+    )
+    return [loss.margin(row, own).item() for loss in losses]
+
+
+def test_against_the_angle_the_faces_stand_beside_ldam(gallery) -> None:
+    widget = gallery("MarginCurves")
+    assert slider(widget, "ArcFace adds").count() == 0
+    choose(widget, "Against", "the angle")
+    for row in numbers(widget)[:7]:
+        degrees = int(row["angle"].removesuffix("°"))
+        expected = [*taken(np.cos(np.deg2rad(degrees))), factor(50, "ldam")]
+        shown = [value(row[name]) for name in ("CosFace", "ArcFace", "SphereFace", "LDAM")]
+        assert shown == pytest.approx(expected, abs=6e-5)
+    assert press(widget, "Target cosine", *["ArrowRight"] * 10) == "0.50 (60°)"
+    assert "60° from its class" in says(widget)
+    assert "SphereFace takes off 0.708, ArcFace takes off 0.476, CosFace takes off 0.350" in says(widget)
+    press(widget, "Images of the class", "Home")
+    assert "LDAM takes off 0.500" in says(widget)
+    choose(widget, "Against", "the class count")
+    assert slider(widget, "ArcFace adds").count() == 0
+    assert "images" in numbers(widget)[0]
+
+
+def test_the_face_margins_move_by_their_sliders(gallery) -> None:
+    widget = gallery("MarginCurves")
+    choose(widget, "Against", "the angle")
+    assert put(widget, "CosFace subtracts", 0.2) == "0.20"
+    assert put(widget, "ArcFace adds", 1) == "1.00 (57°)"
+    assert put(widget, "SphereFace multiplies", 2) == "2.0"
+    shown = next(row for row in numbers(widget) if row["angle"] == "150°")
+    expected = taken(np.cos(np.deg2rad(150)), 0.2, 1.0, 2.0)
+    assert [value(shown[name]) for name in ("CosFace", "ArcFace", "SphereFace")] == pytest.approx(expected, abs=6e-5)
+
+
+def test_dragging_turns_the_image(gallery) -> None:
+    widget = gallery("MarginCurves")
+    choose(widget, "Against", "the angle")
+    handle = widget.locator("[data-handle=angle]").bounding_box()
+    target = widget.locator("svg .lt-axes .lt-tick").nth(2).bounding_box()  # 60 degrees
+    mouse, height = widget.page.mouse, handle["y"] + handle["height"] / 2
+    mouse.move(handle["x"] + handle["width"] / 2, height)
+    mouse.down()
+    mouse.move(target["x"], height, steps=3)
+    mouse.up()
+    degrees = int(re.search(r"at (\d+)° from", says(widget))[1])
+    assert abs(degrees - 60) <= 2

@@ -12,8 +12,8 @@ from controls import choose, click, numbers, press, says, settle, slider, value
 from playwright.sync_api import Locator, expect
 
 import lt_core as lt
-from lt_core.losses.registry import COSINE_LOSSES, LOSS_NAMES, build_loss
-from lt_core.widgets.base import module
+from lt_core.losses.registry import COSINE_LOSSES, build_loss
+from lt_core.widgets.base import LOSSES, module
 from lt_core.widgets.train_in_the_page import FACTORS, HIDDEN, NETWORKS, STEPS, scores, train
 
 LABELS = {
@@ -73,8 +73,8 @@ def test_gradients_and_weights_are_autograd_s(gallery) -> None:
             "counts": data.counts,
             "start": torch.cat([w.flatten() for w in start]).tolist(),
         }
-        results = page.evaluate(TRAIN, [text, [{**run, "loss": loss} for loss in LOSS_NAMES]])
-        for loss, result in zip(LOSS_NAMES, results, strict=True):
+        results = page.evaluate(TRAIN, [text, [{**run, "loss": loss} for loss in LOSSES]])
+        for loss, result in zip(LOSSES, results, strict=True):
             weights = [w.clone().requires_grad_() for w in start]
             mean = build_loss(loss, data.counts).double()(scores(points, weights, loss in COSINE_LOSSES), labels)
             gradient = torch.cat([g.flatten() for g in torch.autograd.grad(mean, weights)])
@@ -122,7 +122,7 @@ def area(widget: Locator, k: int) -> float:
 
 def test_each_loss_trains_as_in_torch(gallery) -> None:
     widget = gallery("TrainInThePage")
-    for loss in LOSS_NAMES[1:]:
+    for loss in LOSSES[1:]:
         choose(widget, "Loss", LABELS[loss])
         check(widget, loss)
         assert widget.locator(".lt-reference").count() > 0
@@ -135,7 +135,7 @@ def test_the_loss_is_chosen_by_keyboard_and_moves_the_boundary(gallery) -> None:
     assert sum(regions) == pytest.approx(1, abs=0.02)
     select = widget.get_by_role("combobox", name="Loss", exact=True)
     select.focus()
-    for _ in range(LOSS_NAMES.index("balanced_softmax")):
+    for _ in range(LOSSES.index("balanced_softmax")):
         select.press("ArrowDown")
     settle(widget)
     check(widget, "balanced_softmax")

@@ -18,6 +18,7 @@ from torch import Tensor
 import lt_core as lt
 
 COUNTS = [500, 90, 20, 7, 3]
+RARE = 0.02  # of 620 images: the last two classes
 THETA = [2.5, 1.0, 0.3, 0.05, 0.0]
 SCALE = 30.0
 GAMMA = 2.0
@@ -67,6 +68,50 @@ def gala_formula_row(row: list[float], y: int) -> list[float]:
     return adjusted
 
 
+def vs_row(row: list[float], y: int) -> list[float]:
+    return [
+        z / (max(COUNTS) / n) ** 0.4 + 0.7 * math.log(n / sum(COUNTS)) for z, n in zip(row, COUNTS, strict=True)
+    ]
+
+
+def mean_draw() -> float:
+    """Mean of |e| for a normal e of deviation 1/3, cut at -1 and 1: Simpson's rule, and the tails, which are 1."""
+    steps = 2000
+    heights = [i / steps * 6 / math.sqrt(2 * math.pi) * math.exp(-4.5 * (i / steps) ** 2) for i in range(steps + 1)]
+    inside = heights[0] + heights[-1] + 4 * sum(heights[1:-1:2]) + 2 * sum(heights[2:-1:2])
+    return inside / (3 * steps) + math.erfc(3 / math.sqrt(2))
+
+
+MEAN_DRAW = mean_draw()
+
+
+def gcl_row(row: list[float], y: int) -> list[float]:
+    spread = math.log(max(COUNTS) / min(COUNTS))
+    clouds = [0.8 * MEAN_DRAW * math.log(max(COUNTS) / n) / spread + 0.1 * (j == y) for j, n in enumerate(COUNTS)]
+    return [SCALE * (c - cloud) for c, cloud in zip(row, clouds, strict=True)]
+
+
+def cosface_row(row: list[float], y: int) -> list[float]:
+    return [SCALE * (c - 0.35 if j == y else c) for j, c in enumerate(row)]
+
+
+def arcface_row(row: list[float], y: int) -> list[float]:
+    return [SCALE * (math.cos(min(math.acos(c) + 0.3, math.pi)) if j == y else c) for j, c in enumerate(row)]
+
+
+def sphereface_row(row: list[float], y: int) -> list[float]:
+    def psi(c: float) -> float:
+        k = int(1.7 * math.acos(c) // math.pi)
+        return (-1) ** k * math.cos(1.7 * math.acos(c)) - 2 * k
+
+    return [SCALE * (psi(c) if j == y else c) for j, c in enumerate(row)]
+
+
+def eql_row(row: list[float], y: int) -> list[float]:
+    rare = [n / sum(COUNTS) < RARE for n in COUNTS]
+    return [z + math.log(1 - 0.8) if rare[j] and j != y else z for j, z in enumerate(row)]
+
+
 def focal_rho(p: float) -> float:
     return (1 - p) ** GAMMA - GAMMA * p * (1 - p) ** (GAMMA - 1) * math.log(p)
 
@@ -89,6 +134,10 @@ def call_gala(form: str) -> Callable[..., Tensor]:
     return call
 
 
+def lade_call(form: str, scores: Tensor, targets: Tensor, **options: object) -> Tensor:
+    return lt.losses.lade_loss(scores, targets, COUNTS, 0.3, 0.05, form, **options)
+
+
 @dataclass(frozen=True)
 class LossCase:
     name: str
@@ -98,11 +147,14 @@ class LossCase:
     cosine: bool = False
     modulate: Callable[[float], float] = one
     rho: Callable[[float], float] = one
-    pure: bool = True  # a function of its input whose gradient autograd gives (detached ALA is not)
+    # The options under which the gradient that autograd gives is that of the value (not where a margin is detached).
+    pure: tuple[dict[str, object], ...] = ({},)
+    temperatures: tuple[float, ...] = (1.0,) * len(COUNTS)  # what the input is divided by
+    rowwise: bool = True  # an image's value does not depend on the others
 
     @property
-    def scale(self) -> float:
-        return SCALE if self.cosine else 1.0
+    def slopes(self) -> list[float]:
+        return [(SCALE if self.cosine else 1.0) / t for t in self.temperatures]
 
     def forms(self, **options: object) -> list[Callable[[Tensor, Tensor], Tensor]]:
         """The Module and, where there is one, the function."""
@@ -147,7 +199,14 @@ CASES = [
         counted_call(lt.losses.balanced_softmax_loss),
         with_prior(1.0),
     ),
-    LossCase("ala", counted(lt.losses.ALALoss), counted_call(lt.losses.ala_loss), ala_row, cosine=True, pure=False),
+    LossCase(
+        "ala",
+        counted(lt.losses.ALALoss),
+        counted_call(lt.losses.ala_loss),
+        ala_row,
+        cosine=True,
+        pure=({"difficulty": False}, {"detach": False}),
+    ),
     LossCase(
         "ala_probability",
         lambda **options: lt.losses.ALALoss(COUNTS, **{"difficulty": "probability", **options}),
@@ -156,15 +215,79 @@ CASES = [
         ),
         ala_probability_row,
         cosine=True,
-        pure=False,
+        pure=({"difficulty": False}, {"detach": False}),
     ),
     LossCase("gala_released", build_gala("released"), call_gala("released"), gala_released_row),
     LossCase("gala_formula", build_gala("formula"), call_gala("formula"), gala_formula_row),
+    LossCase(
+        "vs",
+        lambda **options: lt.losses.VSLoss(COUNTS, 0.4, 0.7, **options),
+        lambda scores, targets, **options: lt.losses.vs_loss(scores, targets, COUNTS, 0.4, 0.7, **options),
+        vs_row,
+        temperatures=tuple((max(COUNTS) / n) ** 0.4 for n in COUNTS),
+    ),
+    # The two that draw, in eval mode: test_random_losses.py has them drawing.
+    LossCase(
+        "gcl",
+        lambda **options: lt.losses.GCLLoss(COUNTS, margin=0.1, noise=0.8, **options).eval(),
+        lambda scores, targets, **options: lt.losses.gcl_loss(
+            scores, targets, COUNTS, margin=0.1, noise=0.8, training=False, **options
+        ),
+        gcl_row,
+        cosine=True,
+    ),
+    LossCase(
+        "eql",
+        lambda **options: lt.losses.EqualizationLoss(COUNTS, RARE, 0.8, **options).eval(),
+        lambda scores, targets, **options: lt.losses.equalization_loss(
+            scores, targets, COUNTS, RARE, 0.8, training=False, **options
+        ),
+        eql_row,
+    ),
+    LossCase(
+        "cosface",
+        lambda **options: lt.losses.CosFaceLoss(len(COUNTS), **options),
+        lt.losses.cosface_loss,
+        cosface_row,
+        cosine=True,
+    ),
+    LossCase(
+        "arcface",
+        lambda **options: lt.losses.ArcFaceLoss(len(COUNTS), 0.3, **options),
+        lambda scores, targets, **options: lt.losses.arcface_loss(scores, targets, 0.3, **options),
+        arcface_row,
+        cosine=True,
+        pure=({"detach": False},),
+    ),
+    LossCase(
+        "sphereface",
+        lambda **options: lt.losses.SphereFaceLoss(len(COUNTS), **options),
+        lt.losses.sphereface_loss,
+        sphereface_row,
+        cosine=True,
+        pure=(),
+    ),
+    # Its literal formula, of a whole batch, is in test_lade_loss.py.
+    *(
+        LossCase(
+            f"lade_{form}",
+            partial(lt.losses.LADELoss, COUNTS, 0.3, 0.05, form),
+            partial(lade_call, form),
+            plain,
+            rowwise=False,
+        )
+        for form in ("released", "derived")
+    ),
 ]
 
 
 @pytest.fixture(params=CASES, ids=lambda case: case.name)
 def case(request: pytest.FixtureRequest) -> LossCase:
+    return request.param
+
+
+@pytest.fixture(params=[case for case in CASES if case.rowwise], ids=lambda case: case.name)
+def row_case(request: pytest.FixtureRequest) -> LossCase:
     return request.param
 
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 import lt_core as lt
-from lt_core.losses import COSINE_LOSSES, LOSS_NAMES, build_loss
+from lt_core.losses import COSINE_LOSSES, LOSS_NAMES, RANDOM_LOSSES, build_loss
 
 CLASSES = {
     "ce": "CrossEntropyLoss",
@@ -14,14 +14,42 @@ CLASSES = {
     "balanced_softmax": "BalancedSoftmaxLoss",
     "ala": "ALALoss",
     "gala": "GALALoss",
+    "vs": "VSLoss",
+    "gcl": "GCLLoss",
+    "cosface": "CosFaceLoss",
+    "arcface": "ArcFaceLoss",
+    "sphereface": "SphereFaceLoss",
+    "eql": "EqualizationLoss",
+    "lade": "LADELoss",
 }
 
 
 def test_names():
     assert tuple(CLASSES) == LOSS_NAMES
-    assert set(COSINE_LOSSES) == {
-        name for name in LOSS_NAMES if isinstance(build_loss(name, [5, 3]), lt.losses.CosineMarginLoss)
-    }
+
+
+@pytest.mark.parametrize("name", LOSS_NAMES)
+def test_cosine_losses_are_those_that_refuse_a_logit(name):
+    loss, logits = build_loss(name, [5, 3]), torch.tensor([[2.0, -3.0]])
+    assert hasattr(loss, "scale") == (name in COSINE_LOSSES)  # evaluation scales the cosines by it
+    if name in COSINE_LOSSES:
+        with pytest.raises(ValueError, match="cosines reach 3"):
+            loss(logits, torch.tensor([0]))
+    else:
+        assert torch.isfinite(loss(logits, torch.tensor([0])))
+
+
+@pytest.mark.parametrize("name", LOSS_NAMES)
+def test_random_losses_are_those_that_draw(name):
+    loss, scores, targets = build_loss(name, [1000, 3, 1]), torch.zeros(8, 3), torch.tensor([0, 1, 2, 0, 0, 0, 0, 0])
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    loss(scores, targets)
+    assert torch.equal(torch.get_rng_state(), before) == (name not in RANDOM_LOSSES)
+    torch.manual_seed(0)
+    loss.eval()
+    assert torch.equal(loss(scores, targets), loss(scores, targets))
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.mark.parametrize("name", LOSS_NAMES)
@@ -49,6 +77,13 @@ def test_weight_is_an_option(name, counts):
         ("la", {"tau": 1.5}),
         ("ala", {"scale": 20.0, "difficulty": False, "quantity": "log2", "detach": False}),
         ("gala", {"lambda_pos": 1.2, "lambda_neg": 0.9, "form": "formula", "accumulate": "single", "eps": 0.01}),
+        ("vs", {"gamma": 0.2, "tau": 1.2}),
+        ("gcl", {"margin": 0.1, "scale": 20.0, "noise": 0.3}),
+        ("cosface", {"scale": 20.0}),
+        ("arcface", {"scale": 20.0, "detach": False}),
+        ("sphereface", {"scale": 20.0}),
+        ("eql", {"threshold": 0.1, "gamma": 0.5}),
+        ("lade", {"alpha": 0.2, "lam": 0.1, "form": "derived"}),
     ],
 )
 def test_options_reach_the_loss(name, options, counts):
@@ -65,6 +100,11 @@ def test_options_reach_the_loss(name, options, counts):
         ("la", {"tau": 1.5}),
         ("ala", {"scale": 20.0, "size": 0.5}),
         ("gala", {"lambda_pos": 1.25, "lambda_neg": 0.75, "eps": 0.5}),
+        ("vs", {"gamma": 0.25, "tau": 1.5}),
+        ("gcl", {"margin": 0.25, "scale": 20.0, "noise": 0.5}),
+        ("cosface", {"scale": 20.0}),
+        ("eql", {"threshold": 0.25, "gamma": 0.5}),
+        ("lade", {"alpha": 0.25, "lam": 0.5}),
     ],
 )
 def test_numbers_of_other_libraries_are_kept_as_pythons(name, options, number, counts, targets):
@@ -74,7 +114,12 @@ def test_numbers_of_other_libraries_are_kept_as_pythons(name, options, number, c
     assert {type(value) for value in kept.values()} == {float}
     plain = build_loss(name, counts, **options)
     scores = torch.linspace(-0.9, 0.9, 40).view(8, 5)
-    assert torch.equal(loss(scores, targets), plain(scores, targets))
+    assert torch.equal(loss.eval()(scores, targets), plain.eval()(scores, targets))
+
+
+@pytest.mark.parametrize("name", ["cosface", "arcface", "sphereface"])
+def test_the_margin_reaches_the_loss(name, counts):
+    assert build_loss(name, counts, margin=np.float64(1.25)).m == 1.25
 
 
 def test_choices_of_other_libraries_are_kept_as_pythons(counts):

@@ -15,8 +15,9 @@ import torch
 from torch.nn import functional as F
 
 import lt_core as lt
-from lt_core import records
-from lt_core.losses import LOSS_NAMES
+from lt_core import cli, records
+from lt_core.data.augment import Normalize
+from lt_core.losses import COSINE_LOSSES, LOSS_NAMES, RANDOM_LOSSES
 from lt_core.training import (
     CheckpointError,
     RunConfig,
@@ -49,6 +50,31 @@ def test_every_loss_trains(loss: str) -> None:
     record = train(config(loss=loss, epochs=1), progress=False)
     assert record["epochs"][0]["train_loss"] > 0
     assert 0 <= record["final"]["last"]["top1"] <= 100
+
+
+@pytest.mark.parametrize("loss", LOSS_NAMES)
+def test_the_test_loss_is_plain_cross_entropy_of_what_the_network_says(loss: str) -> None:
+    """Of logits, or of cosines times the loss's scale: no adjustment, no margin, no draw."""
+    run = engine.Trainer(config(loss=loss), lt.data.load_dataset("synthetic"), torch.device("cpu"))
+    test_loss, data = run.run_epoch()["test_loss"], run.data
+    run.model.eval()
+    with torch.no_grad():
+        outputs = run.model(Normalize()(data.test_images))
+    scale = 30.0 if loss in COSINE_LOSSES else 1.0
+    assert test_loss == pytest.approx(F.cross_entropy(scale * outputs, data.test_targets).item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("loss", ["vs", "gcl", "cosface", "arcface", "sphereface", "eql", "lade"])
+def test_a_digits_run_of_the_command_line(loss: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = ["lt_core", "train", "--dataset", "digits_lt", "--loss", loss, "--epochs", "3"]
+    monkeypatch.setattr("sys.argv", [*command, "--out", str(tmp_path / "run")])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 0
+    record = records.load(tmp_path / "run")
+    assert record["config"]["loss"] == loss
+    assert record["config"]["classifier"] == ("cosine" if loss in COSINE_LOSSES else "linear")
+    assert record["final"]["best_on_test"]["top1"] > 20  # chance is 10
 
 
 def test_training_learns_something() -> None:
@@ -366,6 +392,7 @@ def test_push_meter_is_autograds_gradient() -> None:
 
 @pytest.mark.parametrize("loss", LOSS_NAMES)
 def test_pushes_are_the_gradients_of_the_step_and_leave_the_loss_alone(loss: str) -> None:
+    """Of a loss that draws, those of its mean, so that the run's draws stay as they are."""
     counts, targets = [50, 10, 2], torch.tensor([0, 0, 1, 2])
     module = lt.losses.build_loss(loss, counts)
     torch.manual_seed(0)
@@ -374,10 +401,13 @@ def test_pushes_are_the_gradients_of_the_step_and_leave_the_loss_alone(loss: str
         module(outputs, targets)  # accumulators that are not zero
     buffers = dict(module.named_buffers())
     module.reduction = "sum"
+    module.train(loss not in RANDOM_LOSSES)
     (expected,) = torch.autograd.grad(module(outputs, targets), outputs)
-    module.reduction = "mean"
+    module.train().reduction = "mean"
+    drawn = torch.get_rng_state()
     after = {name: buffer.clone() for name, buffer in module.named_buffers()}
     torch.testing.assert_close(loss_gradients(module, outputs, targets, buffers), expected)
+    assert torch.equal(torch.get_rng_state(), drawn)
     assert module.training
     assert module.reduction == "mean"
     for name, buffer in module.named_buffers():

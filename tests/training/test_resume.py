@@ -50,7 +50,9 @@ def interrupted(folder: Path, epochs: int, monkeypatch: pytest.MonkeyPatch) -> N
             train(CONFIG, folder, progress=False, resume=True)
 
 
-@pytest.mark.parametrize("options", [{"loss": "ldam", "drw": True}, {"loss": "ala"}, {"loss": "ce"}])
+@pytest.mark.parametrize(
+    "options", [{"loss": "ldam", "drw": True}, *({"loss": name} for name in ("ala", "ce", "gcl", "eql"))]
+)
 def test_resuming_in_every_epoch_gives_the_uninterrupted_numbers(
     options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

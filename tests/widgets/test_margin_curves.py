@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -15,8 +17,19 @@ BAD_VALUES = {
     "also": "log10",
     "exponent": -0.1,
     "images": 501,
+    "against": "count",
+    "cosface": 0.7,
+    "arcface": -0.1,
+    "sphereface": 0.9,
 }
-BAD_TYPES = {"smallest": 5.0, "largest": "500", "target_cosine": "0", "exponent": None, "images": 50.0}
+BAD_TYPES = {
+    "smallest": 5.0,
+    "largest": "500",
+    "target_cosine": "0",
+    "exponent": None,
+    "images": 50.0,
+    "cosface": "0.35",
+}
 
 
 @pytest.mark.parametrize(("name", "value"), BAD_VALUES.items())
@@ -42,7 +55,7 @@ def test_a_setting_is_checked_when_it_changes() -> None:
 
 def test_repr_names_what_was_chosen() -> None:
     widget = lt.widgets.MarginCurves(smallest=2, largest=800)
-    expected = "MarginCurves(target_cosine=0.0, relative=False, also='none', exponent=0.5, images={})"
+    expected = "MarginCurves(against='images', target_cosine=0.0, relative=False, also='none', exponent=0.5, images={})"
     assert repr(widget) == expected.format(40)
     widget.images = 7
     assert repr(widget) == expected.format(7)
@@ -59,6 +72,21 @@ def test_margins_are_what_the_losses_take_off(cosine: float) -> None:
     assert widget.margins["log2"] == pytest.approx(log2)
     assert widget.margins["LDAM"] == pytest.approx(lt.losses.LDAMLoss([90, 5]).margins[0].item())
     assert widget.margins["power"] == pytest.approx(widget.margins["LDAM"])  # the exponent is LDAM's
+
+
+@pytest.mark.parametrize("degrees", [0, 45, 100, 160, 180])
+def test_face_margins_are_the_distance_from_the_cosine(degrees: int) -> None:
+    """The curves typed once more, in plain Python."""
+    angle = math.radians(degrees)
+    widget = lt.widgets.MarginCurves(target_cosine=math.cos(angle), cosface=0.2, arcface=0.4, sphereface=1.5)
+    turned = 1.5 * angle
+    score = math.cos(turned) if turned <= math.pi else -2 - math.cos(turned)
+    expected = {
+        "CosFace": 0.2,
+        "ArcFace": math.cos(angle) - math.cos(min(angle + 0.4, math.pi)),
+        "SphereFace": math.cos(angle) - score,
+    }
+    assert widget.face_margins == pytest.approx(expected, abs=1e-7)
 
 
 @pytest.mark.parametrize("images", [5, 50, 500])

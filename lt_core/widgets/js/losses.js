@@ -66,6 +66,15 @@ export function quantityFactor(counts, quantity = "log", size = null) {
 
 export const difficultyFactor = (targetCosine) => (1 - targetCosine) / 2;
 
+/** What a loss of face recognition takes off the target's cosine: "cosface", "arcface" or "sphereface". */
+export function faceMargin(name, cosine, size) {
+  if (name === "cosface") return size;
+  const angle = Math.acos(cosine);
+  if (name === "arcface") return cosine - Math.cos(Math.min(Math.PI, angle + size));
+  const turns = Math.floor((size * angle) / Math.PI);
+  return cosine - ((turns % 2 ? -1 : 1) * Math.cos(size * angle) - 2 * turns);
+}
+
 // ---- losses -------------------------------------------------------------------------------------------------------
 
 // Cross-entropy of adjusted scores; `slope` is the derivative of an adjusted score by its input (the scale of a cosine).

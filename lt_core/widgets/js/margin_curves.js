@@ -1,10 +1,12 @@
-// Whose margin is larger? ALA's and LDAM's against the class count, in size or (divided by the rarest's) in shape.
-import { difficultyFactor, quantityFactor } from "./losses.js";
+// Whose margin is larger? ALA's and LDAM's against the class count, in size or (divided by the rarest's) in shape; or the
+// margins of face recognition, and LDAM's, against the angle between the image and its class.
+import { difficultyFactor, faceMargin, quantityFactor } from "./losses.js";
 import { axes, format, line, marker, panel, scale, svg } from "./ui.js";
 
 const fixed = (v, digits = 3) => v.toFixed(digits).replace("-", "−");
 const degrees = (cosine) => `${Math.round((Math.acos(cosine) * 180) / Math.PI)}°`;
 const middle = (a, b) => Math.sqrt(a * b);
+const radians = (angle) => (angle * Math.PI) / 180;
 
 /** Counts from `low` to `high` in equal factors. */
 const spaced = (low, high, steps) => Array.from({ length: steps + 1 }, (_, i) => low * (high / low) ** (i / steps));
@@ -47,18 +49,28 @@ function render({ model, el }) {
   const round = tens.flatMap((ten) => Array.from({ length: 99 }, (_, i) => (i + 1) * ten));
   const places = [...new Set([...round, smallest, largest, model.get("images")])]
     .filter((n) => n >= smallest && n <= largest).sort((a, b) => a - b);
-  const picture = view.picture("Curves of ALA's and LDAM's margin against the number of images of the class");
+  const picture = view.picture("Curves of margins against the number of images of the class, or the angle of the image");
 
+  view.choice("against", { label: "Against", options: [["images", "the class count"], ["angle", "the angle"]] });
   const cosineSlider = view.slider("target_cosine", {
     label: "Target cosine", min: -1, max: 1, step: 0.05, show: (c) => `${fixed(c, 2)} (${degrees(c)})`,
   });
   view.slider("images", { label: "Images of the class", values: places });
-  view.choice("also", { label: "Also show", options: [["none", "nothing"], ["power", "a power"], ["log2", "log2"]] });
+  const also = view.choice("also", {
+    label: "Also show", options: [["none", "nothing"], ["power", "a power"], ["log2", "log2"]],
+  });
   const exponent = view.slider("exponent", {
     label: "Exponent of the power", min: 0, max: 1, step: 0.05,
     show: (g) => (g === 0.25 ? "0.25 (LDAM)" : fixed(g, 2)),
   });
-  view.toggle("relative", { label: "1 at the rarest class" });
+  const relativeToggle = view.toggle("relative", { label: "1 at the rarest class" });
+  const ofFaces = [
+    view.slider("cosface", { label: "CosFace subtracts", min: 0, max: 0.6, step: 0.05, show: (m) => fixed(m, 2) }),
+    view.slider("arcface", {
+      label: "ArcFace adds", min: 0, max: 1, step: 0.05, show: (m) => `${fixed(m, 2)} (${Math.round((m * 180) / Math.PI)}°)`,
+    }),
+    view.slider("sphereface", { label: "SphereFace multiplies", min: 1, max: 2, step: 0.1, show: (m) => fixed(m, 1) }),
+  ];
 
   const compute = () => {
     const cosine = model.get("target_cosine");
@@ -126,8 +138,74 @@ function render({ model, el }) {
     }
   };
 
+  // ---- against the angle
+  const byAngle = () => model.get("against") === "angle";
+  const looks = {
+    CosFace: { colour: "var(--lt-free-1)", dash: "9 3 2 3", shape: "circle" },
+    ArcFace: { colour: "var(--lt-free-2)", shape: "triangle" },
+    SphereFace: { colour: "var(--lt-free-3)", dash: "2 4", shape: "diamond" },
+    LDAM: { colour: "var(--lt-ldam)", dash: "7 4", shape: "square" },
+  };
+  const marginsAt = (cosine) => {
+    const LDAM = quantityFactor([smallest, model.get("images")], "ldam")[1];
+    const face = (name) => faceMargin(name, cosine, model.get(name));
+    return { CosFace: face("cosface"), ArcFace: face("arcface"), SphereFace: face("sphereface"), LDAM };
+  };
+  const drawAngles = (width) => {
+    const height = Math.min(360, 210 + width / 5);
+    picture.place(width, height);
+    const bottom = height - 42;
+    const x = scale([0, 180], [44, width - 78]);
+    const y = scale([0, 2], [bottom, 24]);
+    axes(picture, {
+      x, y, xTicks: [0, 30, 60, 90, 120, 150, 180], yTicks: [0, 0.5, 1, 1.5, 2], xLabel: "angle to the own class (°)",
+      yLabel: "margin", yShow: (v) => (v ? v.toFixed(1) : "0"),
+    });
+    const turns = Array.from({ length: 181 }, (_, i) => i);
+    const curves = turns.map((angle) => marginsAt(Math.cos(radians(angle))));
+    const names = Object.keys(looks);
+    const ends = apart(names.map((name) => y(curves[180][name]) + 4), bottom);
+    names.forEach((name, i) => {
+      const { colour, dash = null } = looks[name];
+      picture.append(
+        svg("path", {
+          d: line(turns.map((angle) => [x(angle), y(curves[angle][name])])), fill: "none", "data-curve": name,
+          stroke: colour, "stroke-width": 2.5, "stroke-dasharray": dash,
+        }),
+        svg("text", { x: width - 72, y: ends[i], "font-weight": 600 }, name),
+      );
+    });
+    const cosine = model.get("target_cosine");
+    const at = (Math.acos(cosine) * 180) / Math.PI;
+    const now = marginsAt(cosine);
+    picture.append(svg("line", { x1: x(at), x2: x(at), y1: y.range[1], y2: bottom, stroke: "var(--lt-ink)" }));
+    for (const name of names) {
+      const look = { fill: looks[name].colour, stroke: "var(--lt-paper)" };
+      picture.append(marker(looks[name].shape, x(at), y(now[name]), 5, look));
+    }
+    const handle = { x: x(at) - 12, width: 24, y: y.range[1], height: bottom - y.range[1], fill: "transparent" };
+    picture.append(svg("rect", { ...handle, "data-handle": "angle" }));
+    toAngle = x.invert;
+    const order = names.slice().sort((a, b) => now[b] - now[a]);
+    view.say(
+      `An image at ${degrees(cosine)} from its class, of ${format(model.get("images"))} images: ` +
+      `${order.map((name) => `${name} takes off ${fixed(now[name])}`).join(", ")}.`,
+    );
+  };
+
   let toCount = null;
+  let toAngle = null;
   view.draw = (width) => {
+    const angles = byAngle();
+    ofFaces.forEach(({ node }) => { node.hidden = !angles; });
+    also.node.hidden = angles;
+    relativeToggle.node.hidden = angles;
+    if (angles) {
+      exponent.node.hidden = true;
+      cosineSlider.input.disabled = false;
+      drawAngles(width);
+      return;
+    }
     const now = compute();
     const { curves, at, relative } = now;
     const n = model.get("images");
@@ -206,11 +284,22 @@ function render({ model, el }) {
     );
   };
 
-  view.drag(picture, (_, px) => {
+  view.drag(picture, (name, px) => {
+    if (name === "angle") {
+      view.set("target_cosine", Math.cos(radians(Math.min(180, Math.max(0, Math.round(toAngle(px)))))));
+      return;
+    }
     const count = Math.round(toCount(px));
     view.set("images", Math.min(largest, Math.max(smallest, count)));
   });
   view.table(() => {
+    if (byAngle()) {
+      const cosine = model.get("target_cosine");
+      const rows = [0, 30, 60, 90, 120, 150, 180].map((angle) => [`${angle}°`, marginsAt(Math.cos(radians(angle)))]);
+      rows.push([`${degrees(cosine)}, the image`, marginsAt(cosine)]);
+      const cells = (row) => Object.keys(looks).map((name) => fixed(row[name] + 0, 4).replace(/^−(?=0\.0+$)/, ""));
+      return { header: ["angle", ...Object.keys(looks)], rows: rows.map(([name, row]) => [name, ...cells(row)]) };
+    }
     const { curves, at, smallerAbove } = compute();
     const counts = [smallest, ...scale([smallest, largest], [0, 1], { log: true }).ticks(5), largest, model.get("images")];
     const rows = [...new Set(counts)].filter(Number.isInteger).sort((a, b) => a - b);
