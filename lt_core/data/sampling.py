@@ -25,8 +25,8 @@ def class_probabilities(
     r"""The share of each class among the draws of a sampler that draws a class first and then one of its images.
 
     .. math::
-        \psi_k \propto n_k \;\text{(uniform)}, \quad 1 \;\text{(class\_balanced, under)}, \quad \sqrt{n_k} \;\text{(sqrt)},
-        \quad 1 / n_k \;\text{(reverse)}
+        \psi_k \propto n_k \;\text{(uniform)}, \quad 1 \;\text{(class\_balanced, under)},
+        \quad \sqrt{n_k} \;\text{(sqrt)}, \quad 1 / n_k \;\text{(reverse)}
 
     ``"progressive"`` goes from uniform to class-balanced: :math:`\psi_k = (1 - u)\,\pi_k + u / C` with ``progress`` u.
     Divided by the class's own share, :math:`\psi_k / \pi_k`, it is the number of times that an image of the class is

@@ -1,6 +1,7 @@
 """What every method keeps to: its loss falls, a resumed run is the uninterrupted one, its record names it.
 
-On the 304 small digits that need no download. A second stage starts from one short run of cross-entropy, which is trained once.
+On the 304 small digits that need no download. A second stage starts from one short run of
+cross-entropy, which is trained once.
 """
 
 from __future__ import annotations
