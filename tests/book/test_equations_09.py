@@ -105,7 +105,7 @@ def test_09_slope(assert_equation: Check, generator: torch.Generator) -> None:
     assert_equation(rate, slopes[1], wrong=[slopes[2], slopes[1] - slopes[2], 1.0])
 
 
-@pytest.mark.display("")
+@pytest.mark.display("d14c16d6")
 def test_09_offset(assert_equation: Check, generator: torch.Generator) -> None:
     z, slopes, terms, y = pushes(generator)
     g, j, k = gradient_of(z, slopes, terms, hot(y)), 0, 4
