@@ -25,6 +25,7 @@ PLACES = {
     "book/index": ["TrainInThePage"],
     "book/part1_long_tail/01_data": ["LongTail", "PerClass"],
     "book/part1_long_tail/02_gradients": ["GradientFlow"],
+    "book/part1_long_tail/03_rebalancing": ["GradientFlow"],
     "book/part2_adjusting/06_ala": ["CosineAngle", "MarginCurves"],
     "book/part2_adjusting/07_gala": ["GalaAccumulators"],
     "book/part3_experiments/11_cifar100_lt": ["PerClass"],
