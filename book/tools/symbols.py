@@ -30,11 +30,11 @@ INDICES = {"i", "j", "k", "m", "e", "t", "u", "o", "y", "l", "T", r"\ell"}
 SIGNS = {"+", "-", "*", r"\star", r"\ast", r"\prime"}  # above a letter they belong to its name
 # What every reader of mathematics knows, and what only arranges.
 KNOWN = {f"\\{name}" for name in re.findall(r"\w+", """
-    log exp max min sum prod int cos sin tan arg lim frac tfrac dfrac sqrt binom left right big bigl bigr Big Bigl Bigr
-    bigg biggl biggr quad qquad le ge leq geq ne neq approx sim propto in notin subset cup cap setminus mid to
-    leftarrow rightarrow longrightarrow Longrightarrow Rightarrow implies iff mapsto cdot times dots ldots cdots vdots pm
-    mp partial nabla infty lfloor rfloor lceil rceil lvert rvert lVert rVert vert Vert langle rangle top odot circ star ast
-    prime equiv ll gg limits nolimits displaystyle textstyle middle forall exists bmod mod colon
+    log exp max min sum prod int cos sin tan arg lim frac tfrac dfrac sqrt binom left right big bigl bigr Big Bigl
+    Bigr bigg biggl biggr quad qquad le ge leq geq ne neq approx sim propto in notin subset cup cap setminus mid to
+    leftarrow rightarrow longrightarrow Longrightarrow Rightarrow implies iff mapsto cdot times dots ldots cdots
+    vdots pm mp partial nabla infty lfloor rfloor lceil rceil lvert rvert lVert rVert vert Vert langle rangle top
+    odot circ star ast prime equiv ll gg limits nolimits displaystyle textstyle middle forall exists bmod mod colon
 """)} | {r"\mathrm{d}", r"\operatorname{argmax}"}  # fmt: skip
 
 
