@@ -260,16 +260,15 @@ def ala_ablation(study: Study) -> pd.DataFrame:
     if not any(run.config.loss == "ala" for run in runs):
         raise MissingRuns(f"no {study.recipe} run of ALA")
     rank = {name: place for place, name in enumerate(TABLE4.values())}
-    groups: dict[str, list[Run]] = {}
-    names: dict[str, tuple[str, str, str]] = {}
+    groups: dict[tuple[str, str, str], list[Run]] = {}
     for run in runs:
         options = tuple(sorted((k, v) for k, v in run.config.loss_options.items() if ALA_DEFAULTS.get(k, ...) != v))
         margin = TABLE4.get((run.config.loss, options), run.method.replace("-DRW", ""))
-        groups.setdefault(run.method, []).append(run)
-        names[run.method] = (margin, str(run.config.classifier), "yes" if run.config.drw else "no")
+        name = (margin, str(run.config.classifier), "yes" if run.config.drw else "no")
+        groups.setdefault(name, []).append(run)
     kept, _ = same_seeds(groups)
     rows = {
-        names[method]: {
+        name: {
             "seeds": ", ".join(str(run.config.seed) for run in group),
             "precision": ", ".join(dict.fromkeys(str(run.record["environment"]["precision"]) for run in group)),
             **{key: mean_sd([run.last[key] for run in group]) for key in records.GROUPS},
@@ -277,7 +276,7 @@ def ala_ablation(study: Study) -> pd.DataFrame:
             "hard, many (%)": mean_sd([_share(run.record["target_probability"]["many"], "hard") for run in group]),
             "ECE (points)": mean_sd([run.last["ece"] for run in group]),
         }
-        for method, group in sorted(kept.items(), key=lambda item: _place(names[item[0]], rank))
+        for name, group in sorted(kept.items(), key=lambda item: _place(item[0], rank))
     }
     table = pd.DataFrame.from_dict(rows, orient="index")
     table.index = pd.MultiIndex.from_tuples(list(rows), names=["margin", "classifier", "DRW"])
