@@ -269,9 +269,8 @@ def ala_ablation(study: Study) -> pd.DataFrame:
     kept, _ = same_seeds(groups)
     rows = {
         name: {
-            "seeds": ", ".join(str(run.config.seed) for run in group),
             "precision": ", ".join(dict.fromkeys(str(run.record["environment"]["precision"]) for run in group)),
-            **{key: mean_sd([run.last[key] for run in group]) for key in records.GROUPS},
+            **{key: mean_sd([run.last[key] for run in group]) for key in ("many", "few")},
             "all": mean_sd([run.last["top1"] for run in group]),
             "hard, many (%)": mean_sd([_share(run.record["target_probability"]["many"], "hard") for run in group]),
             "ECE (points)": mean_sd([run.last["ece"] for run in group]),
