@@ -18,6 +18,7 @@ from lt_core.validation import (
     by_label,
     check_choice,
     check_counts,
+    check_number,
     checks_values,
     has_float64,
     short,
@@ -33,6 +34,11 @@ def float_counts(class_counts: Counts) -> NDArray[np.float64]:
     In NumPy, so that nothing is asked of a device without float64.
     """
     return np.asarray(check_counts(class_counts), dtype=np.float64)
+
+
+def log_shares(counts: NDArray[np.float64], tau: float = 1.0) -> NDArray[np.float64]:
+    """tau times the log of each class's share, (C,), of checked counts; ``tau`` at least 0."""
+    return check_number("tau", tau, low=0.0) * np.log(counts / counts.sum())
 
 
 def constant(values: NDArray[np.float64], dtype: torch.dtype | None, device: torch.device | str = "cpu") -> Tensor:

@@ -57,9 +57,9 @@ def cosface_loss(
         0.6931
     """
     margin = _checked_cosface(margin)
-    prepared = _prepare(cosines, targets, scale, weight, reduction)
-    margins = torch.full_like(prepared[0][:, 0], margin)
-    return _finish(prepared, targets, margins)
+    cosines, scale, weights, reduction = _prepare(cosines, targets, scale, weight, reduction)
+    margins = torch.full_like(cosines[:, 0], margin)
+    return margin_cross_entropy(cosines, targets, margins, scale, weights, reduction)
 
 
 class CosFaceLoss(CosineMarginLoss):
@@ -151,9 +151,9 @@ def arcface_loss(
         1.3133
     """
     margin, detach = _checked_arcface(margin, detach)
-    prepared = _prepare(cosines, targets, scale, weight, reduction)
-    own = target_cosines(prepared[0], as_index(targets))
-    return _finish(prepared, targets, _arcface_margin(own, margin, detach))
+    cosines, scale, weights, reduction = _prepare(cosines, targets, scale, weight, reduction)
+    margins = _arcface_margin(target_cosines(cosines, as_index(targets)), margin, detach)
+    return margin_cross_entropy(cosines, targets, margins, scale, weights, reduction)
 
 
 class ArcFaceLoss(CosineMarginLoss):
@@ -243,9 +243,9 @@ def sphereface_loss(
         1.3133
     """
     margin = _checked_sphereface(margin)
-    prepared = _prepare(cosines, targets, scale, weight, reduction)
-    own = target_cosines(prepared[0], as_index(targets))
-    return _finish(prepared, targets, _sphereface_margin(own, margin))
+    cosines, scale, weights, reduction = _prepare(cosines, targets, scale, weight, reduction)
+    margins = _sphereface_margin(target_cosines(cosines, as_index(targets)), margin)
+    return margin_cross_entropy(cosines, targets, margins, scale, weights, reduction)
 
 
 class SphereFaceLoss(CosineMarginLoss):
@@ -322,8 +322,3 @@ def _prepare(
     weights = as_weight(weight)
     check_cosines(cosines, targets, None if weights is None else len(weights))
     return as_cosines(cosines), scale, weights, reduction
-
-
-def _finish(prepared: tuple[Tensor, float, Tensor | None, str], targets: Tensor, margins: Tensor) -> Tensor:
-    cosines, scale, weights, reduction = prepared
-    return margin_cross_entropy(cosines, targets, margins, scale, weights, reduction)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from lt_core.losses._common import (
@@ -19,6 +17,7 @@ from lt_core.losses._common import (
     cross_entropy,
     float_counts,
     is_kept,
+    log_shares,
     target_mask,
 )
 from lt_core.validation import REDUCTIONS, check_choice, check_logits, check_number, upcast
@@ -64,7 +63,7 @@ def lade_estimates(logits: Tensor, targets: Tensor, class_counts: Counts, form: 
         >>> lt.losses.lade_estimates(logits, targets, [3, 1])
         tensor([ 0.4055, -0.6931])
     """
-    log_prior = _log_prior(class_counts)
+    log_prior = log_shares(float_counts(class_counts))
     form = check_choice("form", form, FORMS)
     check_logits(logits, targets, len(log_prior))
     scores = upcast(logits)
@@ -135,7 +134,7 @@ def lade_loss(
         >>> round(lt.losses.lade_loss(logits, targets, [3, 1], form="derived").item(), 4)  # balanced softmax: r = 0
         0.5623
     """
-    log_prior = _log_prior(class_counts)
+    log_prior = log_shares(float_counts(class_counts))
     alpha, lam, form = _checked(alpha, lam, form)
     reduction = check_choice("reduction", reduction, REDUCTIONS)
     weights = as_weight(weight, len(log_prior))
@@ -173,7 +172,7 @@ class LADELoss(Loss):
         weight: Weight = None,
         reduction: str = "mean",
     ) -> None:
-        log_prior = _log_prior(class_counts)
+        log_prior = log_shares(float_counts(class_counts))
         super().__init__(len(log_prior), weight, reduction)
         self.alpha, self.lam, self.form = _checked(alpha, lam, form)
         self.register_buffer("log_prior", constant(log_prior, torch.float64), persistent=False)
@@ -187,11 +186,6 @@ class LADELoss(Loss):
     def extra_repr(self) -> str:
         options = f"alpha={self.alpha}, lam={self.lam}, form={self.form!r}"
         return f"num_classes={self.num_classes}, {options}, {super().extra_repr()}"
-
-
-def _log_prior(class_counts: Counts) -> NDArray[np.float64]:
-    counts = float_counts(class_counts)
-    return np.log(counts / counts.sum())
 
 
 def _checked(alpha: float, lam: float, form: str) -> tuple[float, float, str]:

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lt_core.losses._common import Counts, Loss, Weight, as_weight, constant, cross_entropy, float_counts
+from lt_core.losses._common import Counts, Loss, Weight, as_weight, constant, cross_entropy, float_counts, log_shares
 from lt_core.validation import REDUCTIONS, check_choice, check_logits, check_number, upcast
 
 
@@ -52,7 +52,7 @@ def logit_adjusted_loss(
         >>> round(lt.losses.logit_adjusted_loss(logits, targets, [3, 1]).item(), 4)  # log 4
         1.3863
     """
-    adjustment = _log_prior(class_counts, tau)
+    adjustment = log_shares(float_counts(class_counts), tau)
     return _adjusted(logits, targets, adjustment, weight, reduction)
 
 
@@ -81,7 +81,7 @@ class LogitAdjustedLoss(Loss):
         weight: Weight = None,
         reduction: str = "mean",
     ) -> None:
-        adjustment = _log_prior(class_counts, tau)
+        adjustment = log_shares(float_counts(class_counts), tau)
         super().__init__(len(adjustment), weight, reduction)
         self.tau = check_number("tau", tau)
         self.register_buffer("adjustment", constant(adjustment, torch.float64), persistent=False)
@@ -170,11 +170,6 @@ class BalancedSoftmaxLoss(Loss):
 
     def extra_repr(self) -> str:
         return f"num_classes={self.num_classes}, {super().extra_repr()}"
-
-
-def _log_prior(class_counts: Counts, tau: float) -> NDArray[np.float64]:
-    counts = float_counts(class_counts)
-    return check_number("tau", tau, low=0.0) * np.log(counts / counts.sum())
 
 
 def _adjusted(

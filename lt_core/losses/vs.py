@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lt_core.losses._common import Counts, Loss, Weight, as_weight, constant, cross_entropy, float_counts
+from lt_core.losses._common import Counts, Loss, Weight, as_weight, constant, cross_entropy, float_counts, log_shares
 from lt_core.validation import REDUCTIONS, check_choice, check_logits, check_number, upcast
 
 
@@ -115,4 +115,4 @@ def _class_constants(class_counts: Counts, gamma: float, tau: float) -> tuple[ND
     """Offsets tau log pi and temperatures, (C,) each."""
     counts = float_counts(class_counts)
     temperatures = (counts.max() / counts) ** check_number("gamma", gamma, low=0.0)
-    return check_number("tau", tau, low=0.0) * np.log(counts / counts.sum()), temperatures
+    return log_shares(counts, tau), temperatures

@@ -78,7 +78,14 @@ FAMILY = (
         _EQUAL + ", θ held",
     ),
     Member(
-        "VS", "vs", "φ′_j = (n_j/n_max)^γ, A_j = −τ log π_j", "class", "–", "–", "none of its own", "unequal margins"
+        "VS",
+        "vs",
+        "φ′_j = (n_j/n_max)^γ, A_j = −τ log π_j",
+        "class",
+        "–",
+        "–",
+        "none of its own",
+        "unequal margins, C ≥ 3",
     ),
     Member("LDAM", "ldam", "A_y = Δ_y", "class", "–", "–", _KEEPS, _BOUNDED),
     Member("CosFace", "cosface", "A_y = m", "–", "–", "–", _KEEPS, _BOUNDED),

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from lt_core import plots, records
 from lt_core.losses import ALALoss
 from lt_core.metrics import shot_groups
-from lt_core.report.analysis import main_methods, with_arrays
+from lt_core.report.analysis import cifar100_test_labels, main_methods, with_arrays
 from lt_core.report.crossed import BASELINE as COSINE
 from lt_core.report.crossed import named, two_lines
 from lt_core.report.statistics import mean_sd
-from lt_core.report.study import METHODS, MissingRuns, Run, Study
+from lt_core.report.study import METHODS, MissingRuns, Run, Study, same_seeds
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -213,34 +214,78 @@ def push_slopes(study: Study, blocks: int = 20) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("method")
 
 
-def ala_ablation(study: Study) -> pd.DataFrame:
-    """What is recorded of ALA's Table 4 on CIFAR100-LT, and of every other ALA option; all on cosine classifiers."""
+def rebalancing_parts(study: Study) -> pd.DataFrame:
+    """What re-balancing divides by, at tau = 1, and what its two parts gain alone: points ± one standard error.
+
+    The log of the column means is a line in the log count, of slope κ, and a rest that no count explains. Each part
+    alone is taken off the log probabilities of the canonical run. The error is of the difference on these test images.
+    """
     import pandas as pd
 
-    runs = [
-        run
-        for run in study.select()
-        if run.config.loss in ("ala", "ldam") or (run.config.loss, run.config.classifier) == ("ce", "cosine")
-    ]
+    labels, _ = cifar100_test_labels()
+    rows = {}
+    for run in with_arrays(study, records.PROBABILITIES).values():
+        log_p = run.probabilities().double().log()
+        mean = log_p.exp().mean(0)
+        trend, rest = _trend_and_rest(mean.log(), torch.tensor(run.class_counts).double().log())
+        before = (log_p.argmax(1) == labels).double()
+        row: dict[tuple[str, str], Any] = {
+            ("mass of a class (level: 100)", "least"): round(100 * float(mean.min() / mean.mean())),
+            ("mass of a class (level: 100)", "most"): round(100 * float(mean.max() / mean.mean())),
+        }
+        for name, part in (("trend alone", trend), ("rest alone", rest), ("both", trend + rest)):
+            change = 100 * (((log_p - part).argmax(1) == labels).double() - before)
+            error = float(change.std()) / len(labels) ** 0.5
+            row[("gain when divided by (points)", name)] = f"{float(change.mean()):+.2f} ± {error:.2f}"
+        rows[named(run)] = row
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("method, seed 0")
+
+
+def _trend_and_rest(values: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    """The least-squares line of values (C,) in x (C,), less its mean, and what it leaves."""
+    centred, around = x - x.mean(), values - values.mean()
+    trend = (centred @ around / (centred @ centred)) * centred
+    return trend, around - trend
+
+
+def ala_ablation(study: Study) -> pd.DataFrame:
+    """ALA's Table 4 on CIFAR100-LT as far as it is recorded, its other options, and cross-entropy on both classifiers.
+
+    All rows are at the seeds that all of them have. Beside the accuracies stand the many-shot images that are hard and
+    the calibration error, since the paper reads the margin's effect off them.
+    """
+    import pandas as pd
+
+    runs = [run for run in study.select() if run.config.loss in ("ala", "ldam", "ce")]
     if not any(run.config.loss == "ala" for run in runs):
         raise MissingRuns(f"no {study.recipe} run of ALA")
-    found: dict[tuple[str, str], list[Run]] = {(row, drw): [] for row in TABLE4.values() for drw in ("no", "yes")}
+    rank = {name: place for place, name in enumerate(TABLE4.values())}
+    groups: dict[tuple[str, str, str], list[Run]] = {}
     for run in runs:
         options = tuple(sorted((k, v) for k, v in run.config.loss_options.items() if ALA_DEFAULTS.get(k, ...) != v))
-        name = TABLE4.get((run.config.loss, options), run.method.replace("-DRW", ""))
-        found.setdefault((name, "yes" if run.config.drw else "no"), []).append(run)
+        margin = TABLE4.get((run.config.loss, options), run.method.replace("-DRW", ""))
+        name = (margin, str(run.config.classifier), "yes" if run.config.drw else "no")
+        groups.setdefault(name, []).append(run)
+    kept, _ = same_seeds(groups)
     rows = {
-        row: {
-            "seeds": len(group),
-            **{key: mean_sd([run.last[key] for run in group]) for key in records.GROUPS},
+        name: {
+            "precision": ", ".join(dict.fromkeys(str(run.record["environment"]["precision"]) for run in group)),
+            **{key: mean_sd([run.last[key] for run in group]) for key in ("many", "few")},
             "all": mean_sd([run.last["top1"] for run in group]),
+            "hard, many (%)": mean_sd([_share(run.record["target_probability"]["many"], "hard") for run in group]),
+            "ECE (points)": mean_sd([run.last["ece"] for run in group]),
         }
-        for row, group in found.items()
-        if group
+        for name, group in sorted(kept.items(), key=lambda item: _place(item[0], rank))
     }
     table = pd.DataFrame.from_dict(rows, orient="index")
-    table.index = pd.MultiIndex.from_tuples(list(rows), names=["margin (all on cosines)", "DRW"])
+    table.index = pd.MultiIndex.from_tuples(list(rows), names=["margin", "classifier", "DRW"])
     return table
+
+
+def _place(name: tuple[str, str, str], rank: Mapping[str, int]) -> tuple[bool, str, int, str]:
+    """Cosine without and with re-weighting first, since there the margin is all that differs; the linear rows last."""
+    margin, classifier, drw = name
+    return classifier != "cosine", drw, rank.get(margin, len(rank)), margin
 
 
 # The rows of ALA's Table 4: the loss and those of its options that are not the default.
@@ -330,5 +375,5 @@ def _block_means(run: Run, pushes: Tensor, blocks: int) -> NDArray[np.float64]:
     return means
 
 
-TABLES = (hard_and_easy, factor_gaps, row_balance, push_slopes, ala_ablation, gala_ablation)
+TABLES = (hard_and_easy, factor_gaps, row_balance, push_slopes, rebalancing_parts, ala_ablation, gala_ablation)
 FIGURES = (per_class, probability_curves, factors, row_ratios, who_pushes_whom)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lt_core import layout, records
 from lt_core.training.recipes import RECIPES, RunConfig
@@ -25,6 +25,9 @@ METHODS = ("cross-entropy", "cross-entropy (cosine)", "balanced softmax", "LDAM-
 CHANGES = (
     "backbone", "epochs", "batch_size", "augmentation", "schedule", "learning_rate", "weight_decay", "classifier_init"
 )  # fmt: skip
+
+
+Key = TypeVar("Key", bound=Hashable)  # what names a row
 
 
 class MissingRuns(records.RecordError):
@@ -251,7 +254,7 @@ def setting(runs: Iterable[Run]) -> str:
     )
 
 
-def same_seeds(groups: Mapping[str, Sequence[Run]]) -> tuple[dict[str, list[Run]], str]:
+def same_seeds(groups: Mapping[Key, Sequence[Run]]) -> tuple[dict[Key, list[Run]], str]:
     """The runs at the seeds that all methods have, and a sentence on what is left out ("" where nothing is).
 
     Raises:

@@ -25,11 +25,13 @@ PLACES = {
     "book/index": ["TrainInThePage"],
     "book/part1_long_tail/01_data": ["LongTail", "PerClass"],
     "book/part1_long_tail/02_gradients": ["GradientFlow"],
+    "book/part1_long_tail/03_rebalancing": ["GradientFlow"],
     "book/part2_adjusting/04_logit_adjustment": ["GradientFlow", "PriorShift"],
     "book/part2_adjusting/05_margins": ["MarginCurves"],
     "book/part2_adjusting/06_ala": ["CosineAngle"],
     "book/part2_adjusting/07_gala": ["GalaAccumulators"],
     "book/part2_adjusting/08_rebalancing_predictions": ["Rebalance"],
+    "book/part2_adjusting/09_one_family": ["TrainInThePage"],
     "book/part3_experiments/11_cifar100_lt": ["PerClass"],
     GALLERY: sorted(KINDS),
 }

@@ -140,39 +140,42 @@ def test_one_becomes_another(name, left, becomes, right):
 
 
 def separable_border(loss, decay):
-    """Where two classes at -1 and 1 on a line are parted by a linear classifier of smallest loss and decay."""
-    points = torch.tensor([[-1.0, 1.0], [1.0, 1.0]], dtype=torch.float64)
-    W = torch.zeros(2, 2, dtype=torch.float64, requires_grad=True)
-    optimizer = torch.optim.LBFGS([W], lr=1, max_iter=2000, tolerance_grad=1e-14, tolerance_change=0, history_size=50,
-                                  line_search_fn="strong_wolfe")  # fmt: skip
+    """Where head and tail of three classes in a triangle part on their side: 0 at the head's point, 1 at the tail's.
+
+    Of the linear classifier with the smallest loss plus decay, which tends to the limit as the decay goes to 0.
+    """
+    angles = torch.tensor([90.0, 210.0, 330.0], dtype=torch.float64).deg2rad()
+    points = torch.stack([angles.cos(), angles.sin(), torch.ones_like(angles)], 1)
+    W = torch.zeros(3, 3, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS(
+        [W], max_iter=2000, tolerance_grad=1e-14, tolerance_change=0, history_size=50, line_search_fn="strong_wolfe"
+    )
 
     def closure():
         optimizer.zero_grad()
-        value = loss(points @ W.T, torch.tensor([0, 1])) + decay * W.square().sum()
+        value = loss(points @ W.T, torch.arange(3)) + decay * W.square().sum()
         value.backward()
         return value
 
     for _ in range(20):
         optimizer.step(closure)
-    slope, offset = (W[1] - W[0]).detach().tolist()
-    return -offset / slope
+    head, tail = (points[[0, 2]] @ (W[0] - W[2])).detach().tolist()
+    return head / (head - tail)
 
 
 def test_the_separable_limit():
-    """As the decay goes to 0: the middle for weights, priors and focal loss, and not for unequal slopes."""
-    counts = [100, 1]
+    """As the decay goes to 0: to the middle for weights, priors and equalization; unequal slopes stay beside it."""
+    counts = [100, 10, 1]
+    assert separable_border(lt.losses.CrossEntropyLoss(reduction="sum"), 1e-6) == pytest.approx(0.5, abs=1e-4)
     for loss in (
-        lt.losses.CrossEntropyLoss([0.1, 10.0], "sum"),
+        lt.losses.CrossEntropyLoss([0.1, 1.0, 10.0], "sum"),
         lt.losses.BalancedSoftmaxLoss(counts, reduction="sum"),
-        lt.losses.FocalLoss(1.0, reduction="sum"),
+        lt.losses.EqualizationLoss(counts, 0.02, reduction="sum").eval(),
     ):
-        borders = [abs(separable_border(loss, decay)) for decay in (1e-2, 1e-5, 1e-12)]
-        assert borders[2] < 0.25
-        assert borders[0] >= borders[2] - 1e-6
-    slopes = lt.losses.VSLoss(counts, 0.3, 0.0, reduction="sum")
-    first, last = (separable_border(slopes, decay) for decay in (1e-8, 1e-12))
-    assert abs(last) > 0.3
-    assert abs(first - last) < 0.1
+        gaps = [0.5 - separable_border(loss, decay) for decay in (1e-2, 1e-6, 1e-10)]
+        assert gaps[0] > 1.4 * gaps[1] > 1.4 * 1.3 * gaps[2] > 0
+    slopes = [separable_border(lt.losses.VSLoss(counts, 0.3, 0.0, reduction="sum"), d) for d in (1e-6, 1e-10)]
+    assert slopes == pytest.approx([0.403, 0.403], abs=0.005)
 
 
 class Margin(FamilyLoss):

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+import lt_core as lt
 from lt_core import records
 from lt_core.data import class_counts
-from lt_core.report import MissingRuns, analysis, inside
+from lt_core.report import MissingRuns, analysis, inside, load_study
 
 from .conftest import MakeStudy, make_record, six_methods, turned
 
@@ -97,17 +98,41 @@ def test_ablation_shows_what_is_recorded_and_no_empty_row(make_study: MakeStudy)
     options: list[dict[str, Any]] = [{}, {"quantity": None}, {"difficulty": False}, {"quantity": "log2"}]
     made = [make_record(loss="ala", loss_options=chosen, drw=drw) for chosen in options for drw in (False, True)]
     made += [make_record(loss="ce", classifier="cosine"), make_record(loss="ce"), make_record(loss="ldam", drw=True)]
-    made.append(make_record(loss="ala", loss_options={"quantity": "log"}, seed=1))  # the default, spelled out
     made[0] = make_record(np.full(100, 30.0), loss="ala")
-    made[-1]["final"]["last"]["top1"] = 32.0
+    made[1] = make_record(loss="ala", loss_options={"quantity": "log"}, drw=True)  # the default, spelled out
+    made.append(make_record(loss="ala", seed=1))  # a seed that no other row has
+    made[-1]["final"]["last"]["top1"] = 90.0
     table = inside.ala_ablation(make_study(made))
     both = ("no", "yes")
-    recorded = [(row, drw) for row in ("DF", "QF", "DF · QF (ALA)") for drw in both]
-    recorded += [("none: cross-entropy", "no"), ("LDAM", "yes"), *(("ALA (quantity log2)", drw) for drw in both)]
+    recorded = [(row, "cosine", drw) for row in ("DF", "QF", "DF · QF (ALA)") for drw in both]
+    recorded += [("none: cross-entropy", "cosine", "no"), ("none: cross-entropy", "linear", "no")]
+    recorded += [("LDAM", "cosine", "yes"), *(("ALA (quantity log2)", "cosine", drw) for drw in both)]
     assert set(table.index) == set(recorded)  # and no row that no record has
-    assert table.loc[("DF · QF (ALA)", "no"), "all"] == "31.0 ± 1.4"  # the default, twice
-    assert table.loc[("DF · QF (ALA)", "no"), "seeds"] == 2
-    assert table.index[0] == ("none: cross-entropy", "no")
+    assert table.loc[("DF · QF (ALA)", "cosine", "no"), "all"] == "30.0"
+    assert table.index[0] == ("none: cross-entropy", "cosine", "no")
+    assert table.index[-1] == ("none: cross-entropy", "linear", "no")
+
+
+def test_trend_and_rest_are_the_line_and_what_it_leaves() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x, values = torch.rand(2, 20, generator=generator, dtype=torch.float64)
+    trend, rest = inside._trend_and_rest(values, x)
+    slope, level = np.polyfit(x, values, 1)
+    torch.testing.assert_close(trend, slope * (x - x.mean()))
+    torch.testing.assert_close(trend + rest, values - values.mean())
+    assert abs(float(rest @ (x - x.mean()))) < 1e-12
+    assert level == pytest.approx(float(values.mean() - slope * x.mean()))
+
+
+def test_parts_of_re_balancing_add_up_to_it() -> None:
+    study = load_study("short").only("balanced softmax", seeds=(0,))
+    table = inside.rebalancing_parts(study)
+    run = study.select("balanced softmax")[0]
+    labels, _ = analysis.cifar100_test_labels()
+    after = lt.posthoc.rebalance_logits(run.probabilities().double().log()).argmax(1)
+    gain = 100 * ((after == labels).double().mean() - (run.probabilities().argmax(1) == labels).double().mean())
+    text = table.loc["balanced softmax (linear)", ("gain when divided by (points)", "both")]
+    assert float(text.split()[0]) == pytest.approx(float(gain), abs=0.006)
 
 
 def test_ablation_without_ala_is_missing(make_study: MakeStudy) -> None:
