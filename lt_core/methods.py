@@ -140,6 +140,9 @@ _ROWS = (
     Method("crt", "cRT", "kang2020decoupling", ("procedure",), "14", settings={
         "strategy": "crt", "sampler": "class_balanced", **_STAGE}, base={},
         notes=("BatchNorm keeps the first stage's statistics; the released code lets them move",)),
+    # --- networks, experts and memory
+    # --- learned weights, transfer, and losses of their own
+    # --- explained only
 )  # fmt: skip
 METHODS: dict[str, Method] = {row.name: row for row in _ROWS}
 TRAINED = tuple(name for name, row in METHODS.items() if row.trains)

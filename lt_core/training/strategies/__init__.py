@@ -15,7 +15,10 @@ from lt_core.validation import check_choice, check_number, check_whole
 
 STRATEGIES: dict[str, type[Plain]] = {
     "plain": Plain,
+    # a classifier of its own
     "crt": RetrainedClassifier,
+    # networks, experts and memory
+    # learned weights, and transfer
 }
 
 __all__ = ["STRATEGIES", "Option", "Plain", "Stage", "checked_options"]
