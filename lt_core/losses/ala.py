@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from lt_core.losses._common import Counts, Weight, as_index, as_weight, constant, float_counts, is_kept
+from lt_core.losses._common import Counts, Weight, as_index, constant, float_counts, is_kept
 from lt_core.losses.ldam import margins_of
-from lt_core.losses.margin import CosineMarginLoss, as_cosines, margin_cross_entropy, target_cosines
-from lt_core.validation import REDUCTIONS, check_choice, check_cosines, check_number
+from lt_core.losses.margin import CosineMarginLoss, as_cosines, checked, margin_cross_entropy, target_cosines
+from lt_core.validation import check_choice, check_cosines, check_number
 
 QUANTITIES = ("log", "log2", "ldam", None)
 DIFFICULTIES: tuple[bool | str, ...] = (True, False, "probability")
@@ -170,12 +170,9 @@ def ala_loss(
         21.64
     """
     factors = _class_factors(class_counts, difficulty, quantity, size)
-    scale = check_number("scale", scale, low=0.0, open_low=True)
     detach = check_choice("detach", detach, (True, False))
-    reduction = check_choice("reduction", reduction, REDUCTIONS)
-    weights = as_weight(weight, len(factors))
-    check_cosines(cosines, targets, len(factors))
-    cosines, labels = as_cosines(cosines), as_index(targets)
+    cosines, scale, weights, reduction = checked(cosines, targets, len(factors), scale, weight, reduction)
+    labels = as_index(targets)
     of_samples = constant(factors, cosines.dtype, cosines.device)[labels]
     margins = of_samples * _difficulty(cosines, labels, scale, difficulty, detach)
     return margin_cross_entropy(cosines, targets, margins, scale, weights, reduction)

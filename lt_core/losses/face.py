@@ -11,9 +11,9 @@ import math
 import torch
 from torch import Tensor
 
-from lt_core.losses._common import Weight, as_index, as_weight
-from lt_core.losses.margin import CosineMarginLoss, as_cosines, margin_cross_entropy, target_cosines
-from lt_core.validation import REDUCTIONS, check_choice, check_cosines, check_number, check_whole
+from lt_core.losses._common import Weight, as_index
+from lt_core.losses.margin import CosineMarginLoss, checked, margin_cross_entropy, target_cosines
+from lt_core.validation import check_choice, check_number, check_whole
 
 KEPT_FROM_THE_ENDS = 1e-5  # of the cosine under attached ArcFace, whose slope at 1 is infinite
 
@@ -57,7 +57,7 @@ def cosface_loss(
         0.6931
     """
     margin = _checked_cosface(margin)
-    cosines, scale, weights, reduction = _prepare(cosines, targets, scale, weight, reduction)
+    cosines, scale, weights, reduction = checked(cosines, targets, None, scale, weight, reduction)
     margins = torch.full_like(cosines[:, 0], margin)
     return margin_cross_entropy(cosines, targets, margins, scale, weights, reduction)
 
@@ -151,7 +151,7 @@ def arcface_loss(
         1.3133
     """
     margin, detach = _checked_arcface(margin, detach)
-    cosines, scale, weights, reduction = _prepare(cosines, targets, scale, weight, reduction)
+    cosines, scale, weights, reduction = checked(cosines, targets, None, scale, weight, reduction)
     margins = _arcface_margin(target_cosines(cosines, as_index(targets)), margin, detach)
     return margin_cross_entropy(cosines, targets, margins, scale, weights, reduction)
 
@@ -243,7 +243,7 @@ def sphereface_loss(
         1.3133
     """
     margin = _checked_sphereface(margin)
-    cosines, scale, weights, reduction = _prepare(cosines, targets, scale, weight, reduction)
+    cosines, scale, weights, reduction = checked(cosines, targets, None, scale, weight, reduction)
     margins = _sphereface_margin(target_cosines(cosines, as_index(targets)), margin)
     return margin_cross_entropy(cosines, targets, margins, scale, weights, reduction)
 
@@ -311,14 +311,3 @@ def _sphereface_margin(own: Tensor, m: float) -> Tensor:
     angles = m * torch.acos(own)
     turns = torch.floor(angles / math.pi)
     return own - ((1.0 - 2.0 * torch.remainder(turns, 2.0)) * torch.cos(angles) - 2.0 * turns)
-
-
-def _prepare(
-    cosines: Tensor, targets: Tensor, scale: float, weight: Weight, reduction: str
-) -> tuple[Tensor, float, Tensor | None, str]:
-    """The cosines in float32 or wider, and the options, all checked."""
-    scale = check_number("scale", scale, low=0.0, open_low=True)
-    reduction = check_choice("reduction", reduction, REDUCTIONS)
-    weights = as_weight(weight)
-    check_cosines(cosines, targets, None if weights is None else len(weights))
-    return as_cosines(cosines), scale, weights, reduction

@@ -7,9 +7,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lt_core.losses._common import Counts, Weight, as_index, as_weight, constant, float_counts
-from lt_core.losses.margin import CosineMarginLoss, as_cosines, margin_cross_entropy
-from lt_core.validation import REDUCTIONS, check_choice, check_cosines, check_number
+from lt_core.losses._common import Counts, Weight, as_index, constant, float_counts
+from lt_core.losses.margin import CosineMarginLoss, checked, margin_cross_entropy
+from lt_core.validation import check_number
 
 
 def ldam_margins(class_counts: Counts, max_margin: float = 0.5, dtype: torch.dtype | None = None) -> Tensor:
@@ -91,11 +91,7 @@ def ldam_loss(
         15.0
     """
     margins = margins_of(float_counts(class_counts), max_margin)
-    scale = check_number("scale", scale, low=0.0, open_low=True)
-    reduction = check_choice("reduction", reduction, REDUCTIONS)
-    weights = as_weight(weight, len(margins))
-    check_cosines(cosines, targets, len(margins))
-    cosines = as_cosines(cosines)
+    cosines, scale, weights, reduction = checked(cosines, targets, len(margins), scale, weight, reduction)
     of_samples = constant(margins, cosines.dtype, cosines.device)[as_index(targets)]
     return margin_cross_entropy(cosines, targets, of_samples, scale, weights, reduction)
 

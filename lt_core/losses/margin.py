@@ -7,8 +7,8 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from lt_core.losses._common import Loss, Weight, as_index, cross_entropy, subtract_at_target
-from lt_core.validation import check_cosines, check_number, upcast
+from lt_core.losses._common import Loss, Weight, as_index, as_weight, cross_entropy, subtract_at_target
+from lt_core.validation import REDUCTIONS, check_choice, check_cosines, check_number, upcast
 
 
 class CosineMarginLoss(Loss, ABC):
@@ -74,6 +74,21 @@ def as_cosines(cosines: Tensor) -> Tensor:
     """
     wide = upcast(cosines)
     return torch.where(wide.abs() > 1.0, wide.detach().sign(), wide)
+
+
+def checked(
+    cosines: Tensor, targets: Tensor, num_classes: int | None, scale: float, weight: Weight, reduction: str
+) -> tuple[Tensor, float, Tensor | None, str]:
+    """What all functional losses on cosines are given, checked: the cosines in float32 or wider, and the options.
+
+    ``num_classes`` is C where the loss has counts; None takes it from the cosines.
+    """
+    scale = check_number("scale", scale, low=0.0, open_low=True)
+    reduction = check_choice("reduction", reduction, REDUCTIONS)
+    weights = as_weight(weight) if num_classes is None else as_weight(weight, num_classes)
+    classes = len(weights) if num_classes is None and weights is not None else num_classes
+    check_cosines(cosines, targets, classes)
+    return as_cosines(cosines), scale, weights, reduction
 
 
 def target_cosines(cosines: Tensor, targets: Tensor) -> Tensor:
