@@ -44,13 +44,14 @@ def expert_temperatures(class_counts: Counts, factor: float = 0.05, dtype: torch
 
 
 def expert_diversity(logits: Tensor, temperatures: Tensor | None = None, reduction: str = "mean") -> Tensor:
-    r"""Sum over experts of the divergence from the softmax of their mean logits, which gets no gradient.
+    r"""Sum over experts of the divergence from the softmax of their mean logits.
 
     .. math::
         d = \bar T^2 \sum_k \operatorname{KL}\bigl(\operatorname{softmax}(\bar z / T) \,\|\,
         \operatorname{softmax}(z^k / T)\bigr), \qquad \bar z = \frac{1}{K}\sum_k z^k
 
-    with a temperature for each class and :math:`\bar T` their mean.
+    with a temperature for each class and :math:`\bar T` their mean. The released code detaches :math:`\bar z`, which
+    changes nothing: the sum over experts has no gradient through it, since :math:`\sum_k (\bar z - z^k) = 0`.
 
     Args:
         logits: (N, K, C) floating point, of K experts.
@@ -70,9 +71,9 @@ def expert_diversity(logits: Tensor, temperatures: Tensor | None = None, reducti
 
     Example:
         >>> import torch, lt_core as lt
-        >>> agreeing = torch.tensor([[[2.0, 0.0], [2.0, 0.0]]])
-        >>> lt.losses.expert_diversity(agreeing).item()
-        0.0
+        >>> opposed = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])
+        >>> round(lt.losses.expert_diversity(opposed).item(), 4)
+        0.2402
     """
     reduction = check_choice("reduction", reduction, REDUCTIONS)
     if not isinstance(logits, Tensor) or not logits.is_floating_point():

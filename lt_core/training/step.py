@@ -48,7 +48,7 @@ class TrainStep:
 
     def set_learning_rate(self, rate: float) -> None:
         for group in self.optimizer.param_groups:
-            group["lr"] = rate * group.get("rate", 1.0)
+            group["lr"] = rate * group.get("share", 1.0)
 
     def __call__(
         self, images: Tensor, targets: Tensor, whole: Tensor | None = None, *others: Tensor

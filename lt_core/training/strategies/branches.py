@@ -45,6 +45,7 @@ class BilateralBranches(BranchNetwork):
     """
 
     NEEDS: ClassVar[Mapping[str, tuple[Any, ...]]] = {"mixing": ("none",)}
+    corrects = True
     distributed = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -63,8 +63,8 @@ class Memory(Plain):
     def parameters(self) -> Iterator[dict[str, Any]]:
         own = dict(self.model.named_parameters())
         quick = {name for name in own if name.startswith("classifier.") and name != "classifier.memory"}
-        yield {"params": [own[name] for name in own if name in quick], "rate": 1.0}
-        yield {"params": [own[name] for name in own if name not in quick], "rate": self.options["slow_rate"]}
+        yield {"params": [own[name] for name in own if name in quick], "share": 1.0}
+        yield {"params": [own[name] for name in own if name not in quick], "share": self.options["slow_rate"]}
 
     def train(self) -> None:
         super().train()

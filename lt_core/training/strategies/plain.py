@@ -70,6 +70,7 @@ class Plain:
     NEEDS: ClassVar[Mapping[str, tuple[Any, ...]]] = {}  # settings of a run that must have one of these values
     stage: ClassVar[Stage | None] = None  # of a strategy that goes on from a finished run
     starts_from: ClassVar[str] = "plain"  # the strategy of that run
+    corrects: ClassVar[bool] = False  # whether it makes up for the class counts, whatever loss and sampler are
     compiles: ClassVar[bool] = True  # whether `step` is one graph for torch.compile
     distributed: ClassVar[bool] = True  # whether a batch may be shared out among processes
 
@@ -160,7 +161,7 @@ class Plain:
         return torch.autocast(self.device.type, self.dtype, enabled=self.half)
 
     def parameters(self) -> Iterator[nn.Parameter] | Iterator[dict[str, Any]]:
-        """What the optimiser moves: parameters, or groups of them whose ``rate`` is a factor on the learning rate."""
+        """What the optimiser moves; or groups of it, each with its "share" of the learning rate."""
         return (p for p in self.model.parameters() if p.requires_grad)
 
     def train(self) -> None:
