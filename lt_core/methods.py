@@ -72,6 +72,7 @@ class Method:
 
 
 _MIXUP = "images and labels are mixed with one share a batch, Beta(1, 1)"
+_NARROW = "the second and third stage have 24 and 48 channels, as released"
 _EQUAL_STEPS = "an epoch has as many draws as the data set has images, so all samplers take equally many steps"
 _STAGE = {"schedule": "cosine", "weight_decay": 5e-4}
 
@@ -141,6 +142,38 @@ _ROWS = (
         "strategy": "crt", "sampler": "class_balanced", **_STAGE}, base={},
         notes=("BatchNorm keeps the first stage's statistics; the released code lets them move",)),
     # --- networks, experts and memory
+    Method("bbn", "BBN", "zhou2020bbn", ("data", "network", "procedure"), "14", settings={"strategy": "bbn"},
+           slow=True, notes=("with one block a stage a branch is the whole last stage",)),
+    Method("ce_bbn_network", "cross-entropy (BBN's network)", "zhou2020bbn", ("network",), "14", "published",
+           {"strategy": "two_branches"}, notes=("the control of `bbn`",)),
+    Method("ride", "RIDE", "wang2021ride", ("loss", "network", "procedure"), "14", settings={
+        "loss": "ldam", "drw": True, "strategy": "ride"},
+        notes=("three experts without the second stage, which saves operations and no errors", _NARROW)),
+    Method("ride_no_diversity", "RIDE without diversity", "wang2021ride", ("network", "procedure"), "14", "published", {
+        "loss": "ldam", "drw": True, "strategy": "ride", "strategy_options": {"diversity": 0.0}},
+        notes=("the control of `ride`: each expert keeps its own loss", _NARROW)),
+    Method("ce_experts", "cross-entropy (three experts)", "wang2021ride", ("network",), "14", "published", {
+        "classifier": "cosine", "strategy": "experts"},
+        notes=("the control of `ride`: its network and cosine classifiers; the mean logits are trained", _NARROW)),
+    Method("ensemble", "ensemble of three", "wang2021ride", ("network",), "14", "published", {"strategy": "ensemble"},
+           notes=("the control of `ride`: networks of 11, 23 and 43 channels, which together cost the same",)),
+    Method("causal_norm", "causal norm (TDE)", "tang2020causal", ("network", "prediction"), "14", "adapted",
+           {"strategy": "causal_norm"},
+           notes=("alpha 1.5, as released for CIFAR-100; on this network, the released configuration is on BBN's",)),
+    Method("causal_norm_no_effect", "causal norm without subtraction", "tang2020causal", ("network",), "14", "adapted",
+           {"strategy": "causal_norm", "strategy_options": {"alpha": 0.0}},
+           notes=("the control of `causal_norm`: the same training, nothing is subtracted at test",)),
+    Method("oltr", "OLTR", "liu2019oltr", ("data", "loss", "network", "procedure"), "14", "adapted", {
+        "strategy": "oltr", "sampler": "class_balanced", **_STAGE}, base={}, slow=True,
+        notes=("there is no code for CIFAR: the constants are those for ImageNet-LT",
+               "attention and further layer on this network's last map, of 8 by 8 positions in place of 7 by 7",
+               "classes are drawn one image at a time, not four; a half cosine in place of two steps")),
+    Method("lfme", "LFME", "xiang2020lfme", ("data", "loss", "procedure"), "14", "adapted", {
+        "strategy": "lfme", "sampler": "class_balanced"}, base={"strategy": "lfme_experts"},
+        notes=("there is no code for CIFAR: the constants are those for ImageNet-LT, the schedule is the recipe's",
+               "experts and student each take as many epochs as the recipe; released are 120 and 90",
+               "the student's progress is read from the training images of an epoch; released is validation accuracy",
+               "classes are drawn one image at a time, not four")),
     # --- learned weights, transfer, and losses of their own
     # --- explained only
 )  # fmt: skip

@@ -9,11 +9,15 @@ Class counts and class weights are sequences, arrays or tensors in the order of 
 and pandas Series, which are put into that order. Where options are numbers, NumPy's and PyTorch's are accepted.
 Constants computed from the counts are float64, and float32 on a device without float64.
 
+Two terms are no losses of a single network's logits, so runs do not name them: `ExpertDiversity` and `CentroidLoss`.
+
 The losses of `RANDOM_LOSSES` draw from PyTorch's own generators in training mode, and take the mean in eval mode.
 """
 
 from lt_core.losses.ala import ALALoss, ala_loss, difficulty_factor, quantity_factor
+from lt_core.losses.centroids import CentroidLoss, centroid_loss
 from lt_core.losses.cross_entropy import CrossEntropyLoss, class_balanced_weights
+from lt_core.losses.diversity import ExpertDiversity, expert_diversity, expert_temperatures
 from lt_core.losses.equalization import EqualizationLoss, equalization_loss
 from lt_core.losses.face import (
     ArcFaceLoss,
@@ -46,10 +50,12 @@ __all__ = [
     "ALALoss",
     "ArcFaceLoss",
     "BalancedSoftmaxLoss",
+    "CentroidLoss",
     "CosFaceLoss",
     "CosineMarginLoss",
     "CrossEntropyLoss",
     "EqualizationLoss",
+    "ExpertDiversity",
     "FamilyLoss",
     "FocalLoss",
     "GALALoss",
@@ -64,10 +70,13 @@ __all__ = [
     "arcface_loss",
     "balanced_softmax_loss",
     "build_loss",
+    "centroid_loss",
     "class_balanced_weights",
     "cosface_loss",
     "difficulty_factor",
     "equalization_loss",
+    "expert_diversity",
+    "expert_temperatures",
     "focal_loss",
     "gala_logits",
     "gala_loss",

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -41,6 +43,14 @@ class BasicBlock(nn.Module):
         return torch.relu(self.bn2(self.conv2(out)) + self.shortcut(x))
 
 
+def initialise(network: nn.Module, classifier_init: str = "kaiming") -> None:
+    """Kaiming normal weights for the convolutions of a network, and with "kaiming" for its linear layers."""
+    kaiming = (nn.Conv2d, nn.Linear) if classifier_init == "kaiming" else nn.Conv2d
+    for module in network.modules():
+        if isinstance(module, kaiming):
+            nn.init.kaiming_normal_(module.weight)
+
+
 class ResNetCIFAR(nn.Module):
     """ResNet for 32x32 images: one convolution, three stages of ``blocks`` basic blocks, average pooling, classifier.
 
@@ -53,10 +63,11 @@ class ResNetCIFAR(nn.Module):
             "default": `torch.nn.Linear`'s own, uniform of variance 1 / (3 * 64), as GALA's code; the first logits are
             then smaller by the factor of the square root of 6. A cosine classifier has its own (uniform directions),
             so both give it the same weights.
+        widths: channels of the three stages; a step from one to the next must be even, for the shortcut's padding.
 
     Shape:
         images (N, 3, 32, 32), floating point and normalised, to logits or cosines (N, C).
-        `features` gives the 64-dimensional input of the classifier, (N, 64).
+        `features` gives the 64-dimensional input of the classifier, (N, 64), and `maps` what is averaged to it.
 
     Raises:
         ValueError: unknown ``classifier`` or ``classifier_init``, or a ``scale`` that is not positive.
@@ -72,35 +83,40 @@ class ResNetCIFAR(nn.Module):
         classifier: str = "linear",
         scale: float = 1.0,
         classifier_init: str = "kaiming",
+        widths: Sequence[int] = WIDTHS,
     ) -> None:
         super().__init__()
         check_choice("classifier_init", classifier_init, CLASSIFIER_INITS)
-        self.conv1 = nn.Conv2d(3, WIDTHS[0], 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(WIDTHS[0])
+        self.conv1 = nn.Conv2d(3, widths[0], 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(widths[0])
         layers: list[nn.Module] = []
-        in_channels = WIDTHS[0]
-        for stage, channels in enumerate(WIDTHS):
+        in_channels = widths[0]
+        for stage, channels in enumerate(widths):
             for block in range(blocks):
                 layers.append(BasicBlock(in_channels, channels, stride=2 if stage > 0 and block == 0 else 1))
                 in_channels = channels
         self.blocks = nn.Sequential(*layers)
-        self.classifier = make_classifier(classifier, WIDTHS[-1], num_classes, scale)
-        kaiming = (nn.Conv2d, nn.Linear) if classifier_init == "kaiming" else nn.Conv2d
-        for module in self.modules():
-            if isinstance(module, kaiming):
-                nn.init.kaiming_normal_(module.weight)
+        self.classifier = make_classifier(classifier, widths[-1], num_classes, scale)
+        initialise(self, classifier_init)
+
+    def maps(self, images: Tensor) -> Tensor:
+        """Images (N, 3, 32, 32) to the last block's maps (N, 64, 8, 8)."""
+        return self.blocks(torch.relu(self.bn1(self.conv1(images))))
 
     def features(self, images: Tensor) -> Tensor:
         """Images (N, 3, 32, 32) to pooled features (N, 64)."""
-        out = self.blocks(torch.relu(self.bn1(self.conv1(images))))
-        return out.mean(dim=(2, 3))
+        return self.maps(images).mean(dim=(2, 3))
 
     def forward(self, images: Tensor) -> Tensor:
         return self.classifier(self.features(images))
 
 
 def resnet32(
-    num_classes: int = 100, classifier: str = "linear", scale: float = 1.0, classifier_init: str = "kaiming"
+    num_classes: int = 100,
+    classifier: str = "linear",
+    scale: float = 1.0,
+    classifier_init: str = "kaiming",
+    widths: Sequence[int] = WIDTHS,
 ) -> ResNetCIFAR:
     """ResNet-32 for CIFAR: 5 blocks a stage, 0.46 million parameters. See `ResNetCIFAR`.
 
@@ -109,11 +125,15 @@ def resnet32(
         >>> sum(p.numel() for p in lt.models.resnet32(classifier="cosine").parameters())
         469904
     """
-    return ResNetCIFAR(5, num_classes, classifier, scale, classifier_init)
+    return ResNetCIFAR(5, num_classes, classifier, scale, classifier_init, widths)
 
 
 def resnet8(
-    num_classes: int = 100, classifier: str = "linear", scale: float = 1.0, classifier_init: str = "kaiming"
+    num_classes: int = 100,
+    classifier: str = "linear",
+    scale: float = 1.0,
+    classifier_init: str = "kaiming",
+    widths: Sequence[int] = WIDTHS,
 ) -> ResNetCIFAR:
     """ResNet-8 for CIFAR: 1 block a stage, small enough to train on a CPU. See `ResNetCIFAR`."""
-    return ResNetCIFAR(1, num_classes, classifier, scale, classifier_init)
+    return ResNetCIFAR(1, num_classes, classifier, scale, classifier_init, widths)

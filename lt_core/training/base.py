@@ -33,7 +33,9 @@ class Base:
 
 def base_config(config: RunConfig) -> RunConfig:
     """The run that ``config`` starts from where none is named: the method's first stage, with the same seeds."""
-    first = methods.base_settings(config.method) if config.method is not None else {}
+    first: dict[str, Any] = {"strategy": STRATEGIES[config.strategy].starts_from}
+    if config.method is not None:
+        first = methods.base_settings(config.method)
     shared = ("dataset", "recipe", "imbalance_factor", "backbone", "augmentation", "seed", "subset_seed", "class_order")
     return RunConfig(**{name: getattr(config, name) for name in shared}, **first)
 
@@ -84,6 +86,9 @@ def load_base(folder: Path, config: RunConfig) -> Base:
     name = f"{there.recipe}/{there.run_name}"
     if config.base is not None and config.base != name:
         raise TrainingError(f"the configuration starts from {config.base}, but {folder} holds {name}")
+    if there.strategy != (needed := STRATEGIES[config.strategy].starts_from):
+        what, has = config.method or config.strategy, there.strategy
+        raise TrainingError(f"{what!r} starts from a run of strategy {needed!r}, but that in {folder} is of {has!r}")
     for key in ALIKE:
         if getattr(there, key) != getattr(config, key):
             here = getattr(config, key)

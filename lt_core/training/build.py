@@ -9,24 +9,30 @@ from torch import nn
 
 from lt_core.data import LongTailedData
 from lt_core.losses import COSINE_LOSSES, build_loss
-from lt_core.models import BACKBONES
+from lt_core.models import BACKBONES, ResNetCIFAR
 from lt_core.training.recipes import COSINE_SCALE, RunConfig
 
 
-def build_network(config: RunConfig, data: LongTailedData) -> nn.Module:
+def build_network(config: RunConfig, data: LongTailedData, **changes: Any) -> ResNetCIFAR:
     """The network of a run, untrained; the seed is the caller's.
 
     Args:
         config: names backbone and classifier.
         data: decides the number of classes.
+        changes: of the backbone's arguments, such as ``widths`` or ``num_classes``.
 
     Returns:
         The network, which turns normalised images (N, 3, H, W) into outputs (N, C): logits, or cosines for a loss on
         cosines, which scales them itself.
     """
     scale = 1.0 if config.loss in COSINE_LOSSES else COSINE_SCALE
-    backbone = BACKBONES[str(config.backbone)]
-    return backbone(len(data.class_counts), str(config.classifier), scale, str(config.classifier_init))
+    arguments: dict[str, Any] = {
+        "num_classes": len(data.class_counts),
+        "classifier": str(config.classifier),
+        "scale": scale,
+        "classifier_init": str(config.classifier_init),
+    }
+    return BACKBONES[str(config.backbone)](**(arguments | changes))
 
 
 def build_run_loss(config: RunConfig, data: LongTailedData) -> nn.Module:

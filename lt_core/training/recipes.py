@@ -264,6 +264,7 @@ class RunConfig:
                 f"classifier_init is {self.classifier_init!r}, which does nothing to a cosine classifier; leave it out"
             )
         self._check_base()
+        self._check_needs()
         if self.class_order is not None:
             if not isinstance(self.class_order, Iterable) or isinstance(self.class_order, str):
                 raise TypeError(f"class_order is {self.class_order!r}; a list of labels is needed")
@@ -309,6 +310,15 @@ class RunConfig:
             raise ValueError(f"from is {self.base!r}, but strategy {self.strategy!r} starts from no other run")
         if not isinstance(self.base, str) or not re.fullmatch(r"[\w.+-]+/[\w.+-]+", self.base):
             raise ValueError(f"from is {self.base!r}; RECIPE/RUN is needed, such as 'short/ce-if100-s0'")
+
+    def _check_needs(self) -> None:
+        """Raise where the strategy does not work with another setting."""
+        from lt_core.training.strategies import STRATEGIES
+
+        for name, allowed in STRATEGIES[self.strategy].NEEDS.items():
+            if getattr(self, name) not in allowed:
+                needed = " or ".join(map(repr, allowed))
+                raise ValueError(f"{name} is {getattr(self, name)!r}, but strategy {self.strategy!r} needs {needed}")
 
     def _checked_options(self) -> dict[str, Any]:
         """The options of the loss as plain values; those that a run sets itself are refused."""

@@ -29,7 +29,7 @@ class TrainStep:
         if compiled and not strategy.compiles:
             raise TrainingError(f"a step of {named!r} cannot be compiled; use --compile off")
         if distributed.world() > 1 and not (strategy.distributed and strategy.observed):
-            what = named if strategy.observed else f"mixing {strategy.mixing}"
+            what = named if strategy.mixing == "none" else f"mixing {strategy.mixing}"
             raise TrainingError(f"{what!r} works in one process; start it without torchrun")
         self.strategy, self.loss, recipe = strategy, strategy.loss, strategy.recipe
         strategy.network = distributed.wrap(strategy.model, strategy.device)
@@ -48,7 +48,7 @@ class TrainStep:
 
     def set_learning_rate(self, rate: float) -> None:
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("share", 1.0)
 
     def __call__(
         self, images: Tensor, targets: Tensor, whole: Tensor | None = None, *others: Tensor

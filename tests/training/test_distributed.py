@@ -93,7 +93,7 @@ def engine_worker(rank: int, world: int, port: int, folder: str, values: dict[st
         torch.distributed.destroy_process_group()
 
 
-@pytest.mark.parametrize("values", [{"loss": "gala"}, {"loss": "ldam", "drw": True}])
+@pytest.mark.parametrize("values", [{"loss": "gala"}, {"loss": "ldam", "drw": True}, {"strategy": "experts"}])
 def test_two_processes_give_the_gradient_of_the_whole_batch(values: dict[str, Any], tmp_path: Path) -> None:
     """Also with class weights and with a last batch that does not split evenly."""
     values = {**values, "recipe": "short", "epochs": 2, "batch_size": 64}

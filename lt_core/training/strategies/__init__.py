@@ -9,6 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from lt_core.training.strategies.branches import BilateralBranches, BranchNetwork
+from lt_core.training.strategies.causal import CausalNorm
+from lt_core.training.strategies.distillation import GroupTraining, SelfPacedStudent
+from lt_core.training.strategies.experts import AveragedExperts, DiverseExperts, IndependentNetworks
+from lt_core.training.strategies.memory import Memory
 from lt_core.training.strategies.plain import Option, Plain, Stage
 from lt_core.training.strategies.second_stage import RetrainedClassifier
 from lt_core.validation import check_choice, check_number, check_whole
@@ -18,6 +23,15 @@ STRATEGIES: dict[str, type[Plain]] = {
     # a classifier of its own
     "crt": RetrainedClassifier,
     # networks, experts and memory
+    "two_branches": BranchNetwork,
+    "bbn": BilateralBranches,
+    "experts": AveragedExperts,
+    "ride": DiverseExperts,
+    "ensemble": IndependentNetworks,
+    "causal_norm": CausalNorm,
+    "oltr": Memory,
+    "lfme_experts": GroupTraining,
+    "lfme": SelfPacedStudent,
     # learned weights, and transfer
 }
 

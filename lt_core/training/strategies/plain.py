@@ -67,7 +67,10 @@ class Plain:
     """
 
     OPTIONS: ClassVar[Mapping[str, Option]] = {}
+    NEEDS: ClassVar[Mapping[str, tuple[Any, ...]]] = {}  # settings of a run that must have one of these values
     stage: ClassVar[Stage | None] = None  # of a strategy that goes on from a finished run
+    starts_from: ClassVar[str] = "plain"  # the strategy of that run
+    corrects: ClassVar[bool] = False  # whether it makes up for the class counts, whatever loss and sampler are
     compiles: ClassVar[bool] = True  # whether `step` is one graph for torch.compile
     distributed: ClassVar[bool] = True  # whether a batch may be shared out among processes
 
@@ -157,8 +160,8 @@ class Plain:
     def autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.device.type, self.dtype, enabled=self.half)
 
-    def parameters(self) -> Iterator[nn.Parameter]:
-        """What the optimiser moves."""
+    def parameters(self) -> Iterator[nn.Parameter] | Iterator[dict[str, Any]]:
+        """What the optimiser moves; or groups of it, each with its "share" of the learning rate."""
         return (p for p in self.model.parameters() if p.requires_grad)
 
     def train(self) -> None:
