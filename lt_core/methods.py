@@ -73,7 +73,8 @@ class Method:
 
 _MIXUP = "images and labels are mixed with one share a batch, Beta(1, 1)"
 _EQUAL_STEPS = "an epoch has as many draws as the data set has images, so all samplers take equally many steps"
-_STAGE = {"schedule": "cosine", "weight_decay": 5e-4}
+_STAGE = {"schedule": "annealing", "weight_decay": 5e-4}
+_STILL = "BatchNorm keeps the first stage's statistics; the released code lets them move"
 
 _ROWS = (
     # --- losses
@@ -138,8 +139,16 @@ _ROWS = (
            notes=(_MIXUP, "the label goes to the rarer image where its class is three times rarer")),
     # --- a classifier of its own
     Method("crt", "cRT", "kang2020decoupling", ("procedure",), "14", settings={
-        "strategy": "crt", "sampler": "class_balanced", **_STAGE}, base={},
-        notes=("BatchNorm keeps the first stage's statistics; the released code lets them move",)),
+        "strategy": "crt", "sampler": "class_balanced", **_STAGE}, base={}, notes=(_STILL,)),
+    Method("lws", "LWS", "kang2020decoupling", ("procedure",), "14", settings={
+        "strategy": "lws", "sampler": "class_balanced", **_STAGE}, base={}, notes=(_STILL,)),
+    Method("tau_norm", "tau-normalisation", "kang2020decoupling", ("prediction",), "14", settings={
+        "strategy": "tau_norm"}, base={},
+        notes=("tau 1, bias dropped; other values and the best on the training images are options",)),
+    Method("ncm", "nearest class mean", "kang2020decoupling", ("prediction",), "14", settings={"strategy": "ncm"},
+           base={}),
+    Method("pc_softmax", "PC softmax", "hong2021lade", ("prediction",), "08", "adapted", {"strategy": "pc_softmax"},
+           base={}, notes=("on this network; the published figure is on BBN's",)),
     # --- networks, experts and memory
     # --- learned weights, transfer, and losses of their own
     # --- explained only

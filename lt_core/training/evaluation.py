@@ -86,6 +86,8 @@ def corrects_counts(config: RunConfig) -> str:
         return "deferred re-weighting"
     if config.sampler not in ("uniform", "progressive"):
         return f"the sampler {config.sampler!r}"
+    if STRATEGIES[config.strategy].corrects:
+        return f"the strategy {config.strategy!r}"
     return f"the loss {config.loss!r}" if config.loss in CORRECTS_COUNTS else ""
 
 
