@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from lt_core.training.strategies.learned_sampling import LearnedSampling
 from lt_core.training.strategies.plain import Option, Plain, Stage
 from lt_core.training.strategies.second_stage import (
     Alignment,
@@ -17,6 +18,7 @@ from lt_core.training.strategies.second_stage import (
     RetrainedClassifier,
     ShiftedScales,
 )
+from lt_core.training.strategies.synthetic_features import BorderlineFeatures, SyntheticFeatures
 from lt_core.training.strategies.untrained import NearestMean, PriorCorrected, TauNormalized
 from lt_core.validation import check_choice, check_number, check_whole
 
@@ -31,6 +33,9 @@ STRATEGIES: dict[str, type[Plain]] = {
     "pc_softmax": PriorCorrected,
     "disalign": Alignment,
     "mislas": ShiftedScales,
+    "bals": LearnedSampling,
+    "smote": SyntheticFeatures,
+    "borderline_smote": BorderlineFeatures,
     # networks, experts and memory
     # learned weights, and transfer
 }

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 import lt_core as lt
 from lt_core import posthoc
-from lt_core.models.recalibrated import AlignedClassifier, NearestMeanClassifier
+from lt_core.models.recalibrated import AlignedClassifier
 from lt_core.seeding import set_seed
 from lt_core.training import RunConfig, TrainingError, engine
 from lt_core.training.base import Base
@@ -30,7 +30,8 @@ def first_stage(**values: Any) -> nn.Module:
         if isinstance(network.classifier, nn.Linear):
             x = network.eval().features(lt.data.augment.Normalize()(DATA.train_images))
             means = torch.stack([x[DATA.train_targets == c].mean(0) for c in range(10)])
-            rows = F.normalize(means - means.mean(0), dim=1) * torch.linspace(3, 1, 10)[:, None]
+            common = F.normalize(x.mean(0), dim=0)  # without it, all images would be of the class with the longest row
+            rows = F.normalize(means - (means @ common)[:, None] * common, dim=1) * torch.linspace(3, 1, 10)[:, None]
             network.classifier.weight.copy_(rows)
             network.classifier.bias.copy_(torch.linspace(0.2, -0.2, 10))
     return network.eval()
