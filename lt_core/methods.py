@@ -74,7 +74,8 @@ class Method:
 _MIXUP = "images and labels are mixed with one share a batch, Beta(1, 1)"
 _NARROW = "the second and third stage have 24 and 48 channels, as released"
 _EQUAL_STEPS = "an epoch has as many draws as the data set has images, so all samplers take equally many steps"
-_STAGE = {"schedule": "cosine", "weight_decay": 5e-4}
+_STAGE = {"schedule": "annealing", "weight_decay": 5e-4}
+_STILL = "BatchNorm keeps the first stage's statistics; the released code lets them move"
 
 _ROWS = (
     # --- losses
@@ -139,8 +140,46 @@ _ROWS = (
            notes=(_MIXUP, "the label goes to the rarer image where its class is three times rarer")),
     # --- a classifier of its own
     Method("crt", "cRT", "kang2020decoupling", ("procedure",), "14", settings={
-        "strategy": "crt", "sampler": "class_balanced", **_STAGE}, base={},
-        notes=("BatchNorm keeps the first stage's statistics; the released code lets them move",)),
+        "strategy": "crt", "sampler": "class_balanced", **_STAGE}, base={}, notes=(_STILL,)),
+    Method("lws", "LWS", "kang2020decoupling", ("procedure",), "14", settings={
+        "strategy": "lws", "sampler": "class_balanced", **_STAGE}, base={}, notes=(_STILL,)),
+    Method("tau_norm", "tau-normalisation", "kang2020decoupling", ("prediction",), "14", settings={
+        "strategy": "tau_norm"}, base={},
+        notes=("tau 1, bias dropped; other values and the best on the training images are options",)),
+    Method("ncm", "nearest class mean", "kang2020decoupling", ("prediction",), "14", settings={"strategy": "ncm"},
+           base={}),
+    Method("pc_softmax", "PC softmax", "hong2021lade", ("prediction",), "08", "adapted", {"strategy": "pc_softmax"},
+           base={}, notes=("on this network; the published figure is on BBN's",)),
+    Method("disalign", "DisAlign", "zhang2021disalign", ("loss", "network", "procedure"), "14", "adapted", {
+        "strategy": "disalign", **_STAGE}, base={},
+        notes=("rho 1.2, as for ImageNet-LT; there are no constants for CIFAR-LT", _STILL)),
+    Method("mislas", "MiSLAS", "zhong2021mislas", ("data", "loss", "procedure"), "14", "adapted", {
+        "strategy": "mislas", "sampler": "class_balanced", "loss": "label_aware", "schedule": "annealing"},
+        base={"mixing": "mixup"},
+        notes=("class and image are drawn; the released sampler goes through shuffled classes, four images each",
+               "the first stage has the recipe's schedule; the released one falls to 0.1 and 0.01")),
+    Method("mixup_crt", "mixup, then cRT", "zhong2021mislas", ("data", "procedure"), "14", "adapted", {
+        "strategy": "crt", "sampler": "class_balanced", **_STAGE}, base={"mixing": "mixup"},
+        notes=("a control: MiSLAS without its second stage's own ideas",)),
+    Method("gcl", "GCL", "li2022gcl", ("data", "loss", "network", "procedure"), "05", "adapted", {
+        "strategy": "continued", "sampler": "class_balanced", "mixing": "mixup", "loss": "gcl",
+        "loss_options": {"margin": 0.1, "scale": 20.0, "gamma": 1.0}, "schedule": "annealing", "learning_rate": 0.002},
+        base={"loss": "gcl", "mixing": "mixup"}, slow=True,
+        notes=("both stages, with mixup in both; 0.002 is what the released code's rate of 0.1 comes to",
+               "batch size and first schedule are the recipe's, and the first stage ends with its last epoch; the "
+               "released code has batches of 64, falls to 0.1 and 0.01, and goes on from the epoch best on test")),
+    Method("bals", "BALMS", "ren2020balms", ("data", "loss", "procedure"), "14", "adapted", {
+        "strategy": "bals", "loss": "balanced_softmax", **_STAGE}, base={},
+        notes=("batch size and augmentation are the recipe's; the released code has batches of 512, AutoAugment and "
+               "Cutout, and a configuration for imbalance factor 200 alone", _STILL)),
+    Method("smote", "SMOTE", "chawla2002smote", ("data", "procedure"), "14", "adapted", {
+        "strategy": "smote", **_STAGE}, base={},
+        notes=("on the features of a finished network, and a linear classifier",
+               "5 neighbours, or all others of a class that has fewer; a single image is repeated", _EQUAL_STEPS)),
+    Method("borderline_smote", "Borderline-SMOTE", "han2005borderline", ("data", "procedure"), "14", "adapted", {
+        "strategy": "borderline_smote", **_STAGE}, base={}, slow=True,
+        notes=("on the features of a finished network, and a linear classifier",
+               "a class without an image at its border stays small; the record names it", _EQUAL_STEPS)),
     # --- networks, experts and memory
     Method("bbn", "BBN", "zhou2020bbn", ("data", "network", "procedure"), "14", settings={"strategy": "bbn"},
            slow=True, notes=("with one block a stage a branch is the whole last stage",)),

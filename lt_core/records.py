@@ -296,6 +296,7 @@ LABELS = {
     "sphereface": "SphereFace",
     "eql": "equalization",
     "lade": "LADE",
+    "label_aware": "label-aware smoothing",
 }
 
 

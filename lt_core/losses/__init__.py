@@ -31,6 +31,7 @@ from lt_core.losses.family import FamilyLoss, Measured, measure, tie_odds
 from lt_core.losses.focal import FocalLoss, focal_loss
 from lt_core.losses.gala import GALALoss, gala_logits, gala_loss
 from lt_core.losses.gcl import GCLLoss, gcl_loss
+from lt_core.losses.label_aware import LabelAwareSmoothingLoss, label_aware_smoothing_loss
 from lt_core.losses.lade import LADELoss, lade_estimates, lade_loss
 from lt_core.losses.ldam import LDAMLoss, ldam_loss, ldam_margins
 from lt_core.losses.logit_adjusted import (
@@ -62,6 +63,7 @@ __all__ = [
     "GCLLoss",
     "LADELoss",
     "LDAMLoss",
+    "LabelAwareSmoothingLoss",
     "LogitAdjustedLoss",
     "Measured",
     "SphereFaceLoss",
@@ -81,6 +83,7 @@ __all__ = [
     "gala_logits",
     "gala_loss",
     "gcl_loss",
+    "label_aware_smoothing_loss",
     "lade_estimates",
     "lade_loss",
     "ldam_loss",

@@ -17,6 +17,7 @@ from lt_core.losses._common import (
     constant,
     cross_entropy,
     float_counts,
+    reduce_losses,
     subtract_at_target,
 )
 from lt_core.losses.margin import as_cosines
@@ -40,11 +41,12 @@ def gcl_loss(
     reduction: str = "mean",
     training: bool = True,
     generator: torch.Generator | None = None,
+    gamma: float = 0.0,
 ) -> Tensor:
     r"""Cross-entropy on scaled cosines, less a random amount that is larger for rarer classes.
 
     .. math::
-        \ell = w_y \operatorname{CE}(\tilde z, y), \qquad
+        \ell = w_y\,\rho \operatorname{CE}(\tilde z, y), \qquad
         \tilde z_j = s\,\bigl(\cos\theta_j - \kappa_j |\varepsilon_j| - m\,1[j = y]\bigr), \qquad
         \kappa_j = \kappa\, \frac{\log(\max_k n_k / n_j)}{\log(\max_k n_k / \min_k n_k)}
 
@@ -52,7 +54,10 @@ def gcl_loss(
     cut at -1 and 1. The draw is a constant when differentiating:
 
     .. math::
-        \frac{\partial \ell}{\partial \cos\theta_j} = w_y\, s\,(\tilde p_j - 1[j = y])
+        \frac{\partial \ell}{\partial \cos\theta_j} = w_y\,\rho\, s\,(\tilde p_j - 1[j = y]), \qquad
+        \rho = (1 - \tilde p_y)^\gamma
+
+    The focal factor :math:`\rho` is a constant too; at :math:`\gamma = 0` it is 1.
 
     All logits get their cloud, the target's and the others', so it shifts the prior: its mean,
     :math:`E|\varepsilon| = 0.266`, makes the loss a logit adjustment with
@@ -70,6 +75,7 @@ def gcl_loss(
         reduction: "mean" (divided by the sum of the samples' weights), "sum" or "none".
         training: draw; False puts the mean in place of the draw, and asks no generator.
         generator: of the draws, on the cosines' device; None is PyTorch's own.
+        gamma: of the focal factor, at least 0.
 
     Returns:
         A scalar, or (N,) with ``reduction="none"``; float32 for half-precision cosines, else their dtype.
@@ -81,7 +87,7 @@ def gcl_loss(
     Source:
         Li, Cheung and Lu, "Long-tailed Visual Recognition via Gaussian Clouded Logit Adjustment", CVPR 2022, with the
         draw, the clouds' sizes and stage 1's constants of the released code. Its second stage trains the classifier
-        alone with m = 0.1, s = 20 and a focal factor, which this loss has not.
+        alone with m = 0.1, s = 20 and gamma = 1.
 
     Example:
         >>> import torch, lt_core as lt
@@ -90,14 +96,14 @@ def gcl_loss(
         4.0
     """
     sizes = _cloud_sizes(class_counts, noise)
-    options = _checked(margin, scale, noise)
+    options = _checked(margin, scale, noise, gamma)
     reduction = check_choice("reduction", reduction, REDUCTIONS)
     training = check_flag("training", training)
     weights = as_weight(weight, len(sizes))
     check_cosines(cosines, targets, len(sizes))
     cosines = as_cosines(cosines)
     clouds = constant(sizes, cosines.dtype, cosines.device)
-    return _gcl(cosines, targets, clouds, *options[:2], training, generator, weights, reduction)
+    return _gcl(cosines, targets, clouds, *options[:2], training, generator, options[3], weights, reduction)
 
 
 class GCLLoss(Loss):
@@ -114,6 +120,7 @@ class GCLLoss(Loss):
         noise: :math:`\kappa`, the rarest class's largest cloud, at least 0.
         weight: class weights (C,), at least 0, or None; kept as the buffer ``weight``.
         reduction: "mean", "sum" or "none".
+        gamma: of the focal factor, at least 0.
 
     Example:
         >>> import lt_core as lt
@@ -131,29 +138,31 @@ class GCLLoss(Loss):
         noise: float = 0.5,
         weight: Weight = None,
         reduction: str = "mean",
+        gamma: float = 0.0,
     ) -> None:
         sizes = _cloud_sizes(class_counts, noise)
         super().__init__(len(sizes), weight, reduction)
-        self.margin, self.scale, self.noise = _checked(margin, scale, noise)
+        self.margin, self.scale, self.noise, self.gamma = _checked(margin, scale, noise, gamma)
         self.register_buffer("cloud_sizes", constant(sizes, torch.float64), persistent=False)
 
     def forward(self, cosines: Tensor, targets: Tensor) -> Tensor:
         check_cosines(cosines, targets, self.num_classes)
         cosines = as_cosines(cosines)
         clouds = self.cloud_sizes.to(cosines)
-        options = (self.margin, self.scale, self.training, None, self.weight, self.reduction)
+        options = (self.margin, self.scale, self.training, None, self.gamma, self.weight, self.reduction)
         return _gcl(cosines, targets, clouds, *options)
 
     def extra_repr(self) -> str:
-        options = f"margin={self.margin}, scale={self.scale}, noise={self.noise}"
+        options = f"margin={self.margin}, scale={self.scale}, noise={self.noise}, gamma={self.gamma}"
         return f"num_classes={self.num_classes}, {options}, {super().extra_repr()}"
 
 
-def _checked(margin: float, scale: float, noise: float) -> tuple[float, float, float]:
+def _checked(margin: float, scale: float, noise: float, gamma: float) -> tuple[float, float, float, float]:
     return (
         check_number("margin", margin, low=0.0),
         check_number("scale", scale, low=0.0, open_low=True),
         check_number("noise", noise, low=0.0),
+        check_number("gamma", gamma, low=0.0),
     )
 
 
@@ -172,6 +181,7 @@ def _gcl(
     scale: float,
     training: bool,
     generator: torch.Generator | None,
+    gamma: float,
     weight: Tensor | None,
     reduction: str,
 ) -> Tensor:
@@ -181,4 +191,9 @@ def _gcl(
     else:
         clouds = clouds * MEAN_DRAW
     margins = torch.full_like(cosines[:, 0], margin)
-    return cross_entropy(scale * subtract_at_target(cosines - clouds, targets, margins), targets, weight, reduction)
+    scores = scale * subtract_at_target(cosines - clouds, targets, margins)
+    if gamma == 0.0:
+        return cross_entropy(scores, targets, weight, reduction)
+    losses = cross_entropy(scores, targets, None, "none")
+    rest = -torch.expm1(-losses.detach().clamp(min=0))  # 1 - p of the target, without cancellation
+    return reduce_losses(rest**gamma * losses, targets, weight, reduction)

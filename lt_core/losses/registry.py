@@ -16,6 +16,7 @@ from lt_core.losses.face import ArcFaceLoss, CosFaceLoss, SphereFaceLoss
 from lt_core.losses.focal import FocalLoss
 from lt_core.losses.gala import GALALoss
 from lt_core.losses.gcl import GCLLoss
+from lt_core.losses.label_aware import LabelAwareSmoothingLoss
 from lt_core.losses.lade import LADELoss
 from lt_core.losses.ldam import LDAMLoss
 from lt_core.losses.logit_adjusted import BalancedSoftmaxLoss, LogitAdjustedLoss
@@ -43,6 +44,7 @@ _BUILDERS: dict[str, Callable[..., Loss]] = {
     "sphereface": SphereFaceLoss,
     "eql": EqualizationLoss,
     "lade": LADELoss,
+    "label_aware": LabelAwareSmoothingLoss,
 }
 LOSS_NAMES = tuple(_BUILDERS)
 # Their input is cosines, so the network needs a cosine classifier.

@@ -39,6 +39,7 @@ VALUES = {
     "autoaugment": "AutoAugment, Cutout",
     "step": "steps",
     "cosine": "half cosine",
+    "annealing": "half cosine",
     "kaiming": "Kaiming",
     "default": "PyTorch's",
     "resnet8": "ResNet-8",

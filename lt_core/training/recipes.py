@@ -25,7 +25,7 @@ from lt_core.losses import COSINE_LOSSES, LOSS_NAMES
 from lt_core.models import BACKBONES, CLASSIFIER_INITS, CLASSIFIERS
 from lt_core.validation import check_choice, check_flag, check_number, check_whole, plain
 
-SCHEDULES = {"step": 0.025, "cosine": 0.01}  # with the fraction of the epochs that warm up
+SCHEDULES = {"step": 0.025, "cosine": 0.01, "annealing": 0.0}  # with the fraction of the epochs that warm up
 # What a configuration of the time before a key was new meant by its absence, whatever its recipe has today.
 BEFORE: dict[str, Any] = {
     "classifier_init": "kaiming",
@@ -49,7 +49,7 @@ class Recipe:
     batch_size: int
     drop_last: bool  # leave out the last, smaller batch of an epoch
     augmentation: str
-    schedule: str  # "step" or "cosine"
+    schedule: str  # "step", "cosine" or "annealing"
     warmup: float  # fraction of the epochs
     classifier_init: str = "kaiming"  # of a linear classifier; see `lt_core.models.ResNetCIFAR`
     learning_rate: float = 0.1
@@ -64,7 +64,11 @@ class Recipe:
         epochs. "cosine" (GALA): a warm-up from half the rate, then a half cosine that reaches zero in the last epoch.
         GALA's code counts that warm-up in iterations, ceil(200 / steps an epoch): 2 epochs of 200 at imbalance factors
         50 to 200, as here; at factor 10 it is 1, where that code stops with an assertion and this goes on with 2.
+        "annealing" (second stages): a half cosine from the full rate that would reach zero after the last epoch, so
+        that none of a few epochs is trained at zero.
         """
+        if self.schedule == "annealing":
+            return self.learning_rate * 0.5 * (1 + math.cos(math.pi * epoch / epochs))
         number = epoch + 1
         warmup = max(1, round(self.warmup * epochs))
         if self.schedule == "step":
@@ -165,7 +169,7 @@ class RunConfig:
         imbalance_factor: largest count over smallest, at least 1.
         augmentation: "none", "crop_flip" or "autoaugment" (with crop, flip and Cutout); None is "none" for digits, else
             the recipe's.
-        schedule: "step" or "cosine", each with its recipe's warm-up.
+        schedule: "step" or "cosine", each with its recipe's warm-up, or "annealing", which has none.
         learning_rate, weight_decay: positive; at least 0.
         backbone: "resnet32" or "resnet8".
         classifier: "linear" or "cosine"; a loss on cosines needs "cosine".

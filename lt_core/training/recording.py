@@ -53,6 +53,8 @@ def record_of(run: Trainer) -> dict[str, Any]:
     }
     if run.base is not None:
         record["base"] = run.base
+    if facts := run.strategy.facts():
+        record["strategy"] = facts
     if "per_class" in last_row:
         record["adjustment_per_class"] = last_row["per_class"]
     if "row_ratio" in last_row:

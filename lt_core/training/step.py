@@ -40,6 +40,7 @@ class TrainStep:
             weight_decay=recipe.weight_decay,
             fused=True,
         )
+        strategy.optimizer = self.optimizer
         self.scaler = torch.amp.GradScaler(strategy.device.type, enabled=strategy.dtype == torch.float16)
         # Two static shapes at most, the full batch and the last one: no dynamic shapes.
         self.forward = torch.compile(strategy.step, fullgraph=True, dynamic=False) if compiled else strategy.step
@@ -58,8 +59,10 @@ class TrainStep:
         ``others`` is what the strategy's order has beside images and targets. In a run of several processes the batch
         is this process's part, and ``whole`` the labels of all parts.
         """
-        with trusted_values():
+        with trusted_values(), torch.set_grad_enabled(self.strategy.learns):
             loss, outputs = self.forward(images, targets, *others)
+        if not self.strategy.learns:
+            return loss, outputs
         if whole is not None and distributed.world() > 1:
             weight = self.loss.weight
             total = len(whole) if weight is None else weight[whole].sum()

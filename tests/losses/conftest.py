@@ -69,9 +69,7 @@ def gala_formula_row(row: list[float], y: int) -> list[float]:
 
 
 def vs_row(row: list[float], y: int) -> list[float]:
-    return [
-        z / (max(COUNTS) / n) ** 0.4 + 0.7 * math.log(n / sum(COUNTS)) for z, n in zip(row, COUNTS, strict=True)
-    ]
+    return [z / (max(COUNTS) / n) ** 0.4 + 0.7 * math.log(n / sum(COUNTS)) for z, n in zip(row, COUNTS, strict=True)]
 
 
 def mean_draw() -> float:
@@ -150,7 +148,9 @@ class LossCase:
     # The options under which the gradient that autograd gives is that of the value (not where a margin is detached).
     pure: tuple[dict[str, object], ...] = ({},)
     temperatures: tuple[float, ...] = (1.0,) * len(COUNTS)  # what the input is divided by
-    rowwise: bool = True  # an image's value does not depend on the others
+    rowwise: bool = (
+        True  # the literal formula holds; not where an image's value depends on the others or labels are soft
+    )
 
     @property
     def slopes(self) -> list[float]:
@@ -277,6 +277,14 @@ CASES = [
             rowwise=False,
         )
         for form in ("released", "derived")
+    ),
+    # In test_label_aware_loss.py.
+    LossCase(
+        "label_aware",
+        counted(lt.losses.LabelAwareSmoothingLoss),
+        counted_call(lt.losses.label_aware_smoothing_loss),
+        plain,
+        rowwise=False,
     ),
 ]
 

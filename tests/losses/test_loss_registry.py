@@ -21,6 +21,7 @@ CLASSES = {
     "sphereface": "SphereFaceLoss",
     "eql": "EqualizationLoss",
     "lade": "LADELoss",
+    "label_aware": "LabelAwareSmoothingLoss",
 }
 
 
@@ -101,10 +102,11 @@ def test_options_reach_the_loss(name, options, counts):
         ("ala", {"scale": 20.0, "size": 0.5}),
         ("gala", {"lambda_pos": 1.25, "lambda_neg": 0.75, "eps": 0.5}),
         ("vs", {"gamma": 0.25, "tau": 1.5}),
-        ("gcl", {"margin": 0.25, "scale": 20.0, "noise": 0.5}),
+        ("gcl", {"margin": 0.25, "scale": 20.0, "noise": 0.5, "gamma": 0.5}),
         ("cosface", {"scale": 20.0}),
         ("eql", {"threshold": 0.25, "gamma": 0.5}),
         ("lade", {"alpha": 0.25, "lam": 0.5}),
+        ("label_aware", {"head": 0.5, "tail": 0.25}),
     ],
 )
 def test_numbers_of_other_libraries_are_kept_as_pythons(name, options, number, counts, targets):

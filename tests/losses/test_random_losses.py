@@ -47,9 +47,7 @@ def test_function_is_module_with_the_same_draw(name, targets, weight, reduction)
     z = scores(name, len(targets))
     module = seeded(MODULES[name](weight=weight, reduction=reduction), z, targets)
     function = FUNCTIONS[name]
-    own = function(
-        z, targets, COUNTS, weight=weight, reduction=reduction, generator=torch.Generator().manual_seed(0)
-    )
+    own = function(z, targets, COUNTS, weight=weight, reduction=reduction, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(own, module, rtol=1e-13, atol=1e-13)
     torch.testing.assert_close(
         seeded(lambda *a: function(*a, weight=weight, reduction=reduction), z, targets, COUNTS), module
@@ -133,6 +131,39 @@ def test_gcl_without_noise_is_cosface_and_equal_counts_have_no_cloud(targets):
     z = scores("gcl", len(targets))
     torch.testing.assert_close(gcl_loss(z, targets, COUNTS, margin=0.2, noise=0.0), cosface_loss(z, targets, 0.2))
     torch.testing.assert_close(gcl_loss(z, targets, [9] * 5), cosface_loss(z, targets, 0.0))
+
+
+@pytest.mark.parametrize("gamma", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("training", [True, False])
+def test_the_focal_factor_of_gcl_is_a_constant(targets, gamma, training):
+    """Value and gradient are those without it, image by image, times (1 - p)^gamma; a weight stands outside."""
+    z = scores("gcl", len(targets)).requires_grad_()
+    weight = torch.tensor([0.5, 1.0, 1.5, 2.0, 0.25], dtype=torch.float64)
+
+    def loss(**options):
+        own = torch.Generator().manual_seed(0)
+        return gcl_loss(z, targets, COUNTS, 0.1, 20.0, training=training, reduction="none", generator=own, **options)
+
+    plain, focal = loss(), loss(gamma=gamma, weight=weight)
+    factor = weight[targets] * (1 - torch.exp(-plain.detach())) ** gamma
+    torch.testing.assert_close(focal, factor * plain)
+    (slope,), (expected,) = torch.autograd.grad(focal.sum(), z), torch.autograd.grad(plain.sum(), z)
+    torch.testing.assert_close(slope, factor[:, None] * expected)
+    own = torch.Generator().manual_seed(0)
+    mean = gcl_loss(z, targets, COUNTS, 0.1, 20.0, 0.5, weight, "mean", training, own, gamma)
+    torch.testing.assert_close(mean, focal.sum() / weight[targets].sum())
+
+
+def test_the_focal_factor_of_gcl_at_the_extremes_and_at_zero(targets):
+    z = torch.cat([torch.eye(5), -torch.eye(5)]).requires_grad_()
+    y = torch.arange(10) % 5
+    for gamma in (0.5, 1.0):
+        values = seeded(GCLLoss(COUNTS, scale=1e4, gamma=gamma, reduction="none"), z, y)
+        values.sum().backward()
+        assert torch.isfinite(values).all()
+        assert torch.isfinite(z.grad).all()
+    same = scores("gcl", len(targets))
+    assert torch.equal(seeded(GCLLoss(COUNTS, gamma=0.0), same, targets), seeded(GCLLoss(COUNTS), same, targets))
 
 
 def test_the_mean_cloud_is_a_logit_adjustment():
@@ -254,6 +285,7 @@ def test_drawing_checks_nothing_where_values_are_trusted(name, targets):
         ("gcl", {"noise": -1}, ValueError, "noise is -1"),
         ("gcl", {"noise": "0.5"}, TypeError, "noise is '0.5'"),
         ("gcl", {"scale": 0}, ValueError, "scale is 0"),
+        ("gcl", {"gamma": -1}, ValueError, "gamma is -1"),
         ("eql", {"threshold": 1.5}, ValueError, r"threshold is 1.5; allowed is a finite number in \[0, 1\]"),
         ("eql", {"threshold": None}, TypeError, "threshold is None"),
         ("eql", {"gamma": -0.1}, ValueError, "gamma is -0.1"),

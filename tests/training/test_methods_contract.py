@@ -1,4 +1,4 @@
-"""What every method keeps to: its loss falls, a resumed run is the uninterrupted one, its record names it.
+"""What every method keeps to: its loss falls if it learns, a resumed run is the uninterrupted one, its record names it.
 
 On the 304 small digits that need no download. A second stage starts from one short run of
 cross-entropy, which is trained once.
@@ -54,7 +54,10 @@ def test_a_method_trains_resumes_and_records(
     run, base, whole, parts = config(name), base_of(name, bases), tmp_path / "whole", tmp_path / "parts"
     record = train(run, whole, progress=False, base=base)
     losses = [row["train_loss"] for row in record["epochs"]]
-    assert losses[-1] < losses[0]
+    if STRATEGIES[run.strategy].learns:
+        assert losses[-1] < losses[0]
+    else:
+        assert losses[-1] == pytest.approx(losses[0], rel=1e-5)  # the same network, in another order
     assert records.load(whole)["config"]["method"] == name
     assert records.label(record) == methods.METHODS[name].title
     assert ("base" in record) == (base is not None)

@@ -13,15 +13,34 @@ from lt_core.training.strategies.branches import BilateralBranches, BranchNetwor
 from lt_core.training.strategies.causal import CausalNorm
 from lt_core.training.strategies.distillation import GroupTraining, SelfPacedStudent
 from lt_core.training.strategies.experts import AveragedExperts, DiverseExperts, IndependentNetworks
+from lt_core.training.strategies.learned_sampling import LearnedSampling
 from lt_core.training.strategies.memory import Memory
 from lt_core.training.strategies.plain import Option, Plain, Stage
-from lt_core.training.strategies.second_stage import RetrainedClassifier
+from lt_core.training.strategies.second_stage import (
+    Alignment,
+    ContinuedClassifier,
+    LearnedScales,
+    RetrainedClassifier,
+    ShiftedScales,
+)
+from lt_core.training.strategies.synthetic_features import BorderlineFeatures, SyntheticFeatures
+from lt_core.training.strategies.untrained import NearestMean, PriorCorrected, TauNormalized
 from lt_core.validation import check_choice, check_number, check_whole
 
 STRATEGIES: dict[str, type[Plain]] = {
     "plain": Plain,
     # a classifier of its own
     "crt": RetrainedClassifier,
+    "continued": ContinuedClassifier,
+    "lws": LearnedScales,
+    "tau_norm": TauNormalized,
+    "ncm": NearestMean,
+    "pc_softmax": PriorCorrected,
+    "disalign": Alignment,
+    "mislas": ShiftedScales,
+    "bals": LearnedSampling,
+    "smote": SyntheticFeatures,
+    "borderline_smote": BorderlineFeatures,
     # networks, experts and memory
     "two_branches": BranchNetwork,
     "bbn": BilateralBranches,
@@ -60,6 +79,10 @@ def checked_options(strategy: str, given: Mapping[str, Any]) -> dict[str, Any]:
 def _checked(name: str, value: Any, option: Option) -> Any:
     if option.choices is not None:
         return check_choice(name, value, option.choices)
+    if option.words and isinstance(value, str):
+        if value not in option.words:
+            raise ValueError(f"{name} is {value!r}; a number or {' or '.join(map(repr, option.words))} is needed")
+        return value
     if option.whole:
         return check_whole(name, value, int(option.low))
     return check_number(name, value, option.low, option.high, option.open_low)

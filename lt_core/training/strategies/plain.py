@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Option:
-    """A constant of a strategy: its value, and which other ones are allowed."""
+    """A constant of a strategy: its value, and which other ones are allowed; ``words`` beside numbers."""
 
     default: Any
     low: float = -math.inf
@@ -32,6 +32,7 @@ class Option:
     open_low: bool = False
     choices: tuple[Any, ...] | None = None
     whole: bool = False
+    words: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class Plain:
         model: all that is trained or predicts; a checkpoint keeps its state.
         network: what a step calls: ``model``, or its wrapper in a run of several processes.
         loss: a loss of `lt_core.losses`, or None where a strategy has its own.
+        optimizer: what moves the parameters; set before the first epoch, for a strategy that looks ahead.
         epoch: number of finished epochs; the engine sets it.
     """
 
@@ -73,6 +75,8 @@ class Plain:
     corrects: ClassVar[bool] = False  # whether it makes up for the class counts, whatever loss and sampler are
     compiles: ClassVar[bool] = True  # whether `step` is one graph for torch.compile
     distributed: ClassVar[bool] = True  # whether a batch may be shared out among processes
+    learns: ClassVar[bool] = True  # False: the loss is measured, and no parameter moves
+    optimizer: torch.optim.Optimizer
 
     def __init__(
         self,
@@ -190,6 +194,10 @@ class Plain:
     def scale(self) -> float:
         """What turns the network's outputs into logits: the scale of a loss on cosines, else 1."""
         return inference_scale(self.config, self.loss)
+
+    def facts(self) -> dict[str, Any]:
+        """What was found on the way and a reader of the record should know: plain values, few of them."""
+        return {}
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint must hold beyond ``model``, ``loss`` and their optimiser."""
