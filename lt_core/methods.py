@@ -74,6 +74,7 @@ class Method:
 _MIXUP = "images and labels are mixed with one share a batch, Beta(1, 1)"
 _EQUAL_STEPS = "an epoch has as many draws as the data set has images, so all samplers take equally many steps"
 _STAGE = {"schedule": "cosine", "weight_decay": 5e-4}
+_BALANCED_BATCH = "the second batch is drawn from the training images, where the authors add clean or balanced images"
 
 _ROWS = (
     # --- losses
@@ -142,6 +143,12 @@ _ROWS = (
         notes=("BatchNorm keeps the first stage's statistics; the released code lets them move",)),
     # --- networks, experts and memory
     # --- learned weights, transfer, and losses of their own
+    Method("l2rw", "L2RW", "ren2018l2rw", ("procedure",), "14", "adapted", {"strategy": "l2rw"},
+           notes=(_BALANCED_BATCH, "weight decay is left out of the balanced batch's gradient",
+                  "the released recipe is one for noisy labels; this one is the table's")),
+    Method("meta_weight_net", "Meta-Weight-Net", "shu2019metaweightnet", ("procedure",), "14", "adapted",
+           {"strategy": "meta_weight_net"},
+           notes=(_BALANCED_BATCH, "its recipe is the table's: released code has Nesterov momentum and more decay")),
     # --- explained only
 )  # fmt: skip
 METHODS: dict[str, Method] = {row.name: row for row in _ROWS}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from lt_core.training.strategies.learned_weights import MetaWeightNet, ReweightedExamples
 from lt_core.training.strategies.plain import Option, Plain, Stage
 from lt_core.training.strategies.second_stage import RetrainedClassifier
 from lt_core.validation import check_choice, check_number, check_whole
@@ -19,6 +20,8 @@ STRATEGIES: dict[str, type[Plain]] = {
     "crt": RetrainedClassifier,
     # networks, experts and memory
     # learned weights, and transfer
+    "l2rw": ReweightedExamples,
+    "meta_weight_net": MetaWeightNet,
 }
 
 __all__ = ["STRATEGIES", "Option", "Plain", "Stage", "checked_options"]
