@@ -149,7 +149,26 @@ _ROWS = (
     Method("meta_weight_net", "Meta-Weight-Net", "shu2019metaweightnet", ("procedure",), "14", "adapted",
            {"strategy": "meta_weight_net"},
            notes=(_BALANCED_BATCH, "its recipe is the table's: released code has Nesterov momentum and more decay")),
+    Method("cb_focal", "class-balanced focal loss", "cui2019classbalanced", ("loss",), "03",
+           settings={"loss": "cb_focal", "strategy": "sigmoid_start"},
+           notes=("gamma 1 and beta 0.9999, as the released script has them for CIFAR-10",
+                  "the last bias starts at -log(C - 1) and is not decayed")),
+    Method("ce_more_decay", "cross-entropy (decay 5e-4)", "zhao2022ala", ("procedure",), "14",
+           settings={"weight_decay": 5e-4},
+           notes=("a control: this decay belongs to the recipes of RIDE, TDE and others",)),
+    Method("sam", "SAM", "rangwani2022saddle", ("procedure",), "14",
+           settings={"strategy": "sam", "strategy_options": {"rho": 0.2}},
+           notes=("rho 0.2, as the released script has it for CIFAR100-LT at imbalance factor 100",)),
+    Method("sam_drw", "SAM-DRW", "rangwani2022saddle", ("procedure",), "14",
+           settings={"strategy": "sam", "strategy_options": {"rho": 0.8}, "drw": True},
+           notes=("rho 0.8, as the released script has it for CIFAR100-LT at imbalance factor 100",)),
     # --- explained only
+    Method("cost_sensitive", "learned cost matrix", "khan2018cost", ("loss", "procedure"), "14", "refused", reason=(
+        "no code is public, and the cost of each pair of classes is fitted to validation errors: where the rarest "
+        "class has five images, none are left for that")),
+    Method("feature_transfer", "feature transfer", "yin2019feature", ("network", "procedure"), "14", "refused", reason=(
+        "no code is public, and it is made for faces: it assumes that all classes vary alike around their centres, as "
+        "faces do with pose and light, and gives the rare ones the variance of the others")),
 )  # fmt: skip
 METHODS: dict[str, Method] = {row.name: row for row in _ROWS}
 TRAINED = tuple(name for name, row in METHODS.items() if row.trains)

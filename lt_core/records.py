@@ -296,6 +296,7 @@ LABELS = {
     "sphereface": "SphereFace",
     "eql": "equalization",
     "lade": "LADE",
+    "cb_focal": "class-balanced focal",
 }
 
 

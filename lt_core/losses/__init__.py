@@ -37,6 +37,7 @@ from lt_core.losses.logit_adjusted import (
 )
 from lt_core.losses.margin import CosineMarginLoss
 from lt_core.losses.registry import COSINE_LOSSES, LOSS_NAMES, RANDOM_LOSSES, build_loss, loss_options
+from lt_core.losses.sigmoid_focal import ClassBalancedFocalLoss, class_balanced_focal_loss
 from lt_core.losses.vs import VSLoss, vs_loss
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "ALALoss",
     "ArcFaceLoss",
     "BalancedSoftmaxLoss",
+    "ClassBalancedFocalLoss",
     "CosFaceLoss",
     "CosineMarginLoss",
     "CrossEntropyLoss",
@@ -64,6 +66,7 @@ __all__ = [
     "arcface_loss",
     "balanced_softmax_loss",
     "build_loss",
+    "class_balanced_focal_loss",
     "class_balanced_weights",
     "cosface_loss",
     "difficulty_factor",

@@ -19,6 +19,7 @@ from lt_core.losses.gcl import GCLLoss
 from lt_core.losses.lade import LADELoss
 from lt_core.losses.ldam import LDAMLoss
 from lt_core.losses.logit_adjusted import BalancedSoftmaxLoss, LogitAdjustedLoss
+from lt_core.losses.sigmoid_focal import ClassBalancedFocalLoss
 from lt_core.losses.vs import VSLoss
 from lt_core.validation import check_choice, check_counts
 
@@ -43,6 +44,7 @@ _BUILDERS: dict[str, Callable[..., Loss]] = {
     "sphereface": SphereFaceLoss,
     "eql": EqualizationLoss,
     "lade": LADELoss,
+    "cb_focal": ClassBalancedFocalLoss,
 }
 LOSS_NAMES = tuple(_BUILDERS)
 # Their input is cosines, so the network needs a cosine classifier.

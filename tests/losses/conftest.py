@@ -150,7 +150,7 @@ class LossCase:
     # The options under which the gradient that autograd gives is that of the value (not where a margin is detached).
     pure: tuple[dict[str, object], ...] = ({},)
     temperatures: tuple[float, ...] = (1.0,) * len(COUNTS)  # what the input is divided by
-    rowwise: bool = True  # an image's value does not depend on the others
+    rowwise: bool = True  # a softmax of the image's own scores
 
     @property
     def slopes(self) -> list[float]:
@@ -277,6 +277,16 @@ CASES = [
             rowwise=False,
         )
         for form in ("released", "derived")
+    ),
+    # Its literal formula, which is no softmax, is in test_sigmoid_focal_loss.py.
+    LossCase(
+        "cb_focal",
+        lambda **options: lt.losses.ClassBalancedFocalLoss(COUNTS, GAMMA, 0.9, **options),
+        lambda scores, targets, **options: lt.losses.class_balanced_focal_loss(
+            scores, targets, COUNTS, GAMMA, 0.9, **options
+        ),
+        plain,
+        rowwise=False,
     ),
 ]
 

@@ -21,6 +21,7 @@ CLASSES = {
     "sphereface": "SphereFaceLoss",
     "eql": "EqualizationLoss",
     "lade": "LADELoss",
+    "cb_focal": "ClassBalancedFocalLoss",
 }
 
 
@@ -84,6 +85,7 @@ def test_weight_is_an_option(name, counts):
         ("sphereface", {"scale": 20.0}),
         ("eql", {"threshold": 0.1, "gamma": 0.5}),
         ("lade", {"alpha": 0.2, "lam": 0.1, "form": "derived"}),
+        ("cb_focal", {"gamma": 0.5, "beta": 0.9}),
     ],
 )
 def test_options_reach_the_loss(name, options, counts):
@@ -105,6 +107,7 @@ def test_options_reach_the_loss(name, options, counts):
         ("cosface", {"scale": 20.0}),
         ("eql", {"threshold": 0.25, "gamma": 0.5}),
         ("lade", {"alpha": 0.25, "lam": 0.5}),
+        ("cb_focal", {"gamma": 0.5, "beta": 0.75}),
     ],
 )
 def test_numbers_of_other_libraries_are_kept_as_pythons(name, options, number, counts, targets):

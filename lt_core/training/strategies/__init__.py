@@ -12,6 +12,8 @@ from typing import Any
 from lt_core.training.strategies.learned_weights import MetaWeightNet, ReweightedExamples
 from lt_core.training.strategies.plain import Option, Plain, Stage
 from lt_core.training.strategies.second_stage import RetrainedClassifier
+from lt_core.training.strategies.sharpness import SharpnessAware
+from lt_core.training.strategies.sigmoid_start import SigmoidStart
 from lt_core.validation import check_choice, check_number, check_whole
 
 STRATEGIES: dict[str, type[Plain]] = {
@@ -22,6 +24,8 @@ STRATEGIES: dict[str, type[Plain]] = {
     # learned weights, and transfer
     "l2rw": ReweightedExamples,
     "meta_weight_net": MetaWeightNet,
+    "sigmoid_start": SigmoidStart,
+    "sam": SharpnessAware,
 }
 
 __all__ = ["STRATEGIES", "Option", "Plain", "Stage", "checked_options"]

@@ -157,8 +157,8 @@ class Plain:
     def autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.device.type, self.dtype, enabled=self.half)
 
-    def parameters(self) -> Iterator[nn.Parameter]:
-        """What the optimiser moves."""
+    def parameters(self) -> Iterator[nn.Parameter] | list[dict[str, Any]]:
+        """What the optimiser moves; groups, as `torch.optim` has them, where some are decayed otherwise."""
         return (p for p in self.model.parameters() if p.requires_grad)
 
     def train(self) -> None:
