@@ -162,6 +162,12 @@ _ROWS = (
     Method("sam_drw", "SAM-DRW", "rangwani2022saddle", ("procedure",), "14",
            settings={"strategy": "sam", "strategy_options": {"rho": 0.8}, "drw": True},
            notes=("rho 0.8, as the released script has it for CIFAR100-LT at imbalance factor 100",)),
+    Method("fsa", "feature space augmentation", "chu2020fsa", ("data", "procedure"), "14", "adapted", {
+        "strategy": "fsa", "schedule": "step", "learning_rate": 5e-4, "weight_decay": 0.0}, base={},
+        notes=("after the unofficial code, which labels a whole batch with its first rare label: here each image has "
+               "its own", "partners are from the common classes only, as the paper says",
+               "the learning rate falls in the last fifth, where that code keeps it",
+               "as many steps an epoch as the other methods, a fifth of their epochs")),
     # --- explained only
     Method("cost_sensitive", "learned cost matrix", "khan2018cost", ("loss", "procedure"), "14", "refused", reason=(
         "no code is public, and the cost of each pair of classes is fitted to validation errors: where the rarest "

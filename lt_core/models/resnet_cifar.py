@@ -90,10 +90,13 @@ class ResNetCIFAR(nn.Module):
             if isinstance(module, kaiming):
                 nn.init.kaiming_normal_(module.weight)
 
+    def maps(self, images: Tensor) -> Tensor:
+        """Images (N, 3, 32, 32) to the last block's maps (N, 64, 8, 8)."""
+        return self.blocks(torch.relu(self.bn1(self.conv1(images))))
+
     def features(self, images: Tensor) -> Tensor:
         """Images (N, 3, 32, 32) to pooled features (N, 64)."""
-        out = self.blocks(torch.relu(self.bn1(self.conv1(images))))
-        return out.mean(dim=(2, 3))
+        return self.maps(images).mean(dim=(2, 3))
 
     def forward(self, images: Tensor) -> Tensor:
         return self.classifier(self.features(images))

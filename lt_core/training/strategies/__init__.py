@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from lt_core.training.strategies.feature_augmentation import FeatureAugmentation
 from lt_core.training.strategies.learned_weights import MetaWeightNet, ReweightedExamples
 from lt_core.training.strategies.plain import Option, Plain, Stage
 from lt_core.training.strategies.second_stage import RetrainedClassifier
@@ -24,6 +25,7 @@ STRATEGIES: dict[str, type[Plain]] = {
     # learned weights, and transfer
     "l2rw": ReweightedExamples,
     "meta_weight_net": MetaWeightNet,
+    "fsa": FeatureAugmentation,
     "sigmoid_start": SigmoidStart,
     "sam": SharpnessAware,
 }

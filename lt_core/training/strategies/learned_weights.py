@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, jvp
 
 from lt_core.data.augment import augment
-from lt_core.training.strategies.plain import Option, Plain
+from lt_core.training.strategies.plain import Option, Plain, needs
 
 
 class LearnedWeights(Plain):
@@ -33,9 +33,7 @@ class LearnedWeights(Plain):
     distributed = False
 
     def __init__(self, config: Any, *rest: Any) -> None:
-        for name, usual in (("loss", "ce"), ("drw", False), ("mixing", "none")):
-            if getattr(config, name) != usual:
-                raise ValueError(f"{name} is {getattr(config, name)!r}; strategy {config.strategy!r} needs {usual!r}")
+        needs(config, loss="ce", drw=False, mixing="none")
         super().__init__(config, *rest)
         self.loss.reduction = "none"  # the weights of a batch are this class's
         with warnings.catch_warnings():  # PyTorch scripts some derivatives at the first use, and warns of doing so

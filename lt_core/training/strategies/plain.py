@@ -45,6 +45,13 @@ class Stage:
         return max(self.least, round(self.share * recipe_epochs))
 
 
+def needs(config: RunConfig, **usual: Any) -> None:
+    """Raise ValueError where a configuration has something that its strategy does not go with."""
+    for name, value in usual.items():
+        if getattr(config, name) != value:
+            raise ValueError(f"{name} is {getattr(config, name)!r}; strategy {config.strategy!r} needs {value!r}")
+
+
 class Plain:
     """One network, one loss, one pass over the images an epoch; all that a loss, a sampler and mixing need.
 
