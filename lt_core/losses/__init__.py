@@ -36,6 +36,7 @@ from lt_core.losses.logit_adjusted import (
     logit_adjusted_loss,
 )
 from lt_core.losses.margin import CosineMarginLoss
+from lt_core.losses.range import RangeLoss, range_loss
 from lt_core.losses.registry import COSINE_LOSSES, LOSS_NAMES, RANDOM_LOSSES, build_loss, loss_options
 from lt_core.losses.sigmoid_focal import ClassBalancedFocalLoss, class_balanced_focal_loss
 from lt_core.losses.vs import VSLoss, vs_loss
@@ -60,6 +61,7 @@ __all__ = [
     "LDAMLoss",
     "LogitAdjustedLoss",
     "Measured",
+    "RangeLoss",
     "SphereFaceLoss",
     "VSLoss",
     "ala_loss",
@@ -83,6 +85,7 @@ __all__ = [
     "loss_options",
     "measure",
     "quantity_factor",
+    "range_loss",
     "sphereface_loss",
     "tie_odds",
     "vs_loss",

@@ -12,6 +12,7 @@ from typing import Any
 from lt_core.training.strategies.feature_augmentation import FeatureAugmentation
 from lt_core.training.strategies.learned_weights import MetaWeightNet, ReweightedExamples
 from lt_core.training.strategies.plain import Option, Plain, Stage
+from lt_core.training.strategies.range_loss import RangeRegularised
 from lt_core.training.strategies.second_stage import RetrainedClassifier
 from lt_core.training.strategies.sharpness import SharpnessAware
 from lt_core.training.strategies.sigmoid_start import SigmoidStart
@@ -26,6 +27,7 @@ STRATEGIES: dict[str, type[Plain]] = {
     "l2rw": ReweightedExamples,
     "meta_weight_net": MetaWeightNet,
     "fsa": FeatureAugmentation,
+    "range_loss": RangeRegularised,
     "sigmoid_start": SigmoidStart,
     "sam": SharpnessAware,
 }
