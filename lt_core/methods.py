@@ -76,6 +76,7 @@ _NARROW = "the second and third stage have 24 and 48 channels, as released"
 _EQUAL_STEPS = "an epoch has as many draws as the data set has images, so all samplers take equally many steps"
 _STAGE = {"schedule": "annealing", "weight_decay": 5e-4}
 _STILL = "BatchNorm keeps the first stage's statistics; the released code lets them move"
+_BALANCED_BATCH = "the second batch is drawn from the training images, where the authors add clean or balanced images"
 
 _ROWS = (
     # --- losses
@@ -214,7 +215,43 @@ _ROWS = (
                "the student's progress is read from the training images of an epoch; released is validation accuracy",
                "classes are drawn one image at a time, not four")),
     # --- learned weights, transfer, and losses of their own
+    Method("l2rw", "L2RW", "ren2018l2rw", ("procedure",), "14", "adapted", {"strategy": "l2rw"},
+           notes=(_BALANCED_BATCH, "weight decay is left out of the balanced batch's gradient",
+                  "the released recipe is one for noisy labels; this one is the table's")),
+    Method("meta_weight_net", "Meta-Weight-Net", "shu2019metaweightnet", ("procedure",), "14", "adapted",
+           {"strategy": "meta_weight_net"},
+           notes=(_BALANCED_BATCH, "its recipe is the table's: released code has Nesterov momentum and more decay")),
+    Method("cb_focal", "class-balanced focal loss", "cui2019classbalanced", ("loss",), "03",
+           settings={"loss": "cb_focal", "strategy": "sigmoid_start"},
+           notes=("gamma 1 and beta 0.9999, as the released script has them for CIFAR-10",
+                  "the last bias starts at -log(C - 1) and is not decayed")),
+    Method("ce_more_decay", "cross-entropy (decay 5e-4)", "zhao2022ala", ("procedure",), "14",
+           settings={"weight_decay": 5e-4},
+           notes=("a control: this decay belongs to the recipes of RIDE, TDE and others",)),
+    Method("sam", "SAM", "rangwani2022saddle", ("procedure",), "14",
+           settings={"strategy": "sam", "strategy_options": {"rho": 0.2}},
+           notes=("rho 0.2, as the released script has it for CIFAR100-LT at imbalance factor 100",)),
+    Method("sam_drw", "SAM-DRW", "rangwani2022saddle", ("procedure",), "14",
+           settings={"strategy": "sam", "strategy_options": {"rho": 0.8}, "drw": True},
+           notes=("rho 0.8, as the released script has it for CIFAR100-LT at imbalance factor 100",)),
+    Method("range_loss", "range loss", "zhang2017range", ("loss", "data"), "14", "adapted",
+           {"strategy": "range_loss", "sampler": "class_balanced"},
+           notes=("margin 1 and weights 0.01 and 0.1 are this package's; nobody has published any for CIFAR",
+                  "on features of length 1, so that a distance has a scale",
+                  "in class-balanced batches: in others hardly any rare class has two images")),
+    Method("fsa", "feature space augmentation", "chu2020fsa", ("data", "procedure"), "14", "adapted", {
+        "strategy": "fsa", "schedule": "step", "learning_rate": 5e-4, "weight_decay": 0.0}, base={},
+        notes=("after the unofficial code, which labels a whole batch with its first rare label: here each image has "
+               "its own", "partners are from the common classes only, as the paper says",
+               "the learning rate falls in the last fifth, where that code keeps it",
+               "as many steps an epoch as the other methods, a fifth of their epochs")),
     # --- explained only
+    Method("cost_sensitive", "learned cost matrix", "khan2018cost", ("loss", "procedure"), "14", "refused", reason=(
+        "no code is public, and the cost of each pair of classes is fitted to validation errors: where the rarest "
+        "class has five images, none are left for that")),
+    Method("feature_transfer", "feature transfer", "yin2019feature", ("network", "procedure"), "14", "refused", reason=(
+        "no code is public, and it is made for faces: it assumes that all classes vary alike around their centres, as "
+        "faces do with pose and light, and gives the rare ones the variance of the others")),
 )  # fmt: skip
 METHODS: dict[str, Method] = {row.name: row for row in _ROWS}
 TRAINED = tuple(name for name, row in METHODS.items() if row.trains)

@@ -297,6 +297,7 @@ LABELS = {
     "eql": "equalization",
     "lade": "LADE",
     "label_aware": "label-aware smoothing",
+    "cb_focal": "class-balanced focal",
 }
 
 

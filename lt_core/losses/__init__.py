@@ -41,7 +41,9 @@ from lt_core.losses.logit_adjusted import (
     logit_adjusted_loss,
 )
 from lt_core.losses.margin import CosineMarginLoss
+from lt_core.losses.range import RangeLoss, range_loss
 from lt_core.losses.registry import COSINE_LOSSES, LOSS_NAMES, RANDOM_LOSSES, build_loss, loss_options
+from lt_core.losses.sigmoid_focal import ClassBalancedFocalLoss, class_balanced_focal_loss
 from lt_core.losses.vs import VSLoss, vs_loss
 
 __all__ = [
@@ -52,6 +54,7 @@ __all__ = [
     "ArcFaceLoss",
     "BalancedSoftmaxLoss",
     "CentroidLoss",
+    "ClassBalancedFocalLoss",
     "CosFaceLoss",
     "CosineMarginLoss",
     "CrossEntropyLoss",
@@ -66,6 +69,7 @@ __all__ = [
     "LabelAwareSmoothingLoss",
     "LogitAdjustedLoss",
     "Measured",
+    "RangeLoss",
     "SphereFaceLoss",
     "VSLoss",
     "ala_loss",
@@ -73,6 +77,7 @@ __all__ = [
     "balanced_softmax_loss",
     "build_loss",
     "centroid_loss",
+    "class_balanced_focal_loss",
     "class_balanced_weights",
     "cosface_loss",
     "difficulty_factor",
@@ -92,6 +97,7 @@ __all__ = [
     "loss_options",
     "measure",
     "quantity_factor",
+    "range_loss",
     "sphereface_loss",
     "tie_odds",
     "vs_loss",

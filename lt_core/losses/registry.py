@@ -20,6 +20,7 @@ from lt_core.losses.label_aware import LabelAwareSmoothingLoss
 from lt_core.losses.lade import LADELoss
 from lt_core.losses.ldam import LDAMLoss
 from lt_core.losses.logit_adjusted import BalancedSoftmaxLoss, LogitAdjustedLoss
+from lt_core.losses.sigmoid_focal import ClassBalancedFocalLoss
 from lt_core.losses.vs import VSLoss
 from lt_core.validation import check_choice, check_counts
 
@@ -45,6 +46,7 @@ _BUILDERS: dict[str, Callable[..., Loss]] = {
     "eql": EqualizationLoss,
     "lade": LADELoss,
     "label_aware": LabelAwareSmoothingLoss,
+    "cb_focal": ClassBalancedFocalLoss,
 }
 LOSS_NAMES = tuple(_BUILDERS)
 # Their input is cosines, so the network needs a cosine classifier.

@@ -19,7 +19,7 @@ from lt_core.training.strategies import STRATEGIES
 from lt_core.validation import check_choice, check_number
 
 # Losses after which an adjustment corrects twice.
-CORRECTS_COUNTS = ("cb", "la", "balanced_softmax", "gala", "vs", "gcl", "eql", "lade")
+CORRECTS_COUNTS = ("cb", "la", "balanced_softmax", "gala", "vs", "gcl", "eql", "lade", "cb_focal")
 SWEEP = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)  # strengths tau of the two post-hoc methods in a record
 
 

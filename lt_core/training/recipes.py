@@ -328,8 +328,8 @@ class RunConfig:
         """The options of the loss as plain values; those that a run sets itself are refused."""
         if not isinstance(self.loss_options, Mapping):
             raise TypeError(f"loss_options is {self.loss_options!r}; a mapping of names to values is needed")
-        if self.drw and self.loss == "cb":
-            raise ValueError("drw defers the weights that the loss 'cb' always has; use loss 'ce' with drw")
+        if self.drw and self.loss in ("cb", "cb_focal"):
+            raise ValueError(f"drw defers the weights that the loss {self.loss!r} always has; use loss 'ce' with drw")
         for name in self.loss_options:
             if not isinstance(name, str):
                 raise TypeError(f"loss_options has the key {name!r}; a name is needed")

@@ -148,9 +148,7 @@ class LossCase:
     # The options under which the gradient that autograd gives is that of the value (not where a margin is detached).
     pure: tuple[dict[str, object], ...] = ({},)
     temperatures: tuple[float, ...] = (1.0,) * len(COUNTS)  # what the input is divided by
-    rowwise: bool = (
-        True  # the literal formula holds; not where an image's value depends on the others or labels are soft
-    )
+    rowwise: bool = True  # a softmax of the image's own scores, one of them the target's
 
     @property
     def slopes(self) -> list[float]:
@@ -283,6 +281,16 @@ CASES = [
         "label_aware",
         counted(lt.losses.LabelAwareSmoothingLoss),
         counted_call(lt.losses.label_aware_smoothing_loss),
+        plain,
+        rowwise=False,
+    ),
+    # Its literal formula, which is no softmax, is in test_sigmoid_focal_loss.py.
+    LossCase(
+        "cb_focal",
+        lambda **options: lt.losses.ClassBalancedFocalLoss(COUNTS, GAMMA, 0.9, **options),
+        lambda scores, targets, **options: lt.losses.class_balanced_focal_loss(
+            scores, targets, COUNTS, GAMMA, 0.9, **options
+        ),
         plain,
         rowwise=False,
     ),

@@ -58,12 +58,14 @@ def test_measured_is_derived(member):
 
 def test_every_loss_of_the_registry_has_a_row_or_stands_outside():
     assert {member.name for member in family.FAMILY} == set(DERIVED)
-    assert {member.loss for member in family.FAMILY} == set(LOSS_NAMES) - {"lade", "label_aware"}
+    assert {member.loss for member in family.FAMILY} == set(LOSS_NAMES) - {"lade", "label_aware", "cb_focal"}
     with pytest.raises(ValueError, match="LADELoss is no member of the family: an image's gradient depends on"):
         measure(build_loss("lade", N), torch.zeros(3), 1)
+    with pytest.raises(ValueError, match="ClassBalancedFocalLoss is no member of the family: class 0's slope depends"):
+        measure(build_loss("cb_focal", N), torch.tensor([0.5, 0.0, -1.0]), 1)
 
 
-@pytest.mark.parametrize("name", [name for name in LOSS_NAMES if name not in ("lade", "label_aware")])
+@pytest.mark.parametrize("name", [name for name in LOSS_NAMES if name not in ("lade", "label_aware", "cb_focal")])
 def test_measuring_leaves_the_loss_as_it_was(name):
     loss = build_loss(name, N)
     before, state = torch.get_rng_state(), {k: v.clone() for k, v in loss.state_dict().items()}

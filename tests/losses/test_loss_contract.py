@@ -353,6 +353,7 @@ COUNTED_MODULES = [
     "GCLLoss",
     "EqualizationLoss",
     "LADELoss",
+    "ClassBalancedFocalLoss",
 ]
 COUNTED_FUNCTIONS = [
     "ldam_loss",
@@ -363,6 +364,7 @@ COUNTED_FUNCTIONS = [
     "gcl_loss",
     "equalization_loss",
     "lade_loss",
+    "class_balanced_focal_loss",
     "lade_estimates",
 ]
 BAD_COUNTS = [
@@ -421,6 +423,10 @@ BY_COUNTS = {
     "GCLLoss": lambda counts: lt.losses.GCLLoss(counts).cloud_sizes,
     "EqualizationLoss": lambda counts: lt.losses.EqualizationLoss(counts, threshold=0.1).rare,
     "LADELoss": lambda counts: lt.losses.LADELoss(counts).log_prior,
+    "ClassBalancedFocalLoss": lambda counts: lt.losses.ClassBalancedFocalLoss(counts).balanced,
+    "class_balanced_focal_loss": lambda counts: lt.losses.class_balanced_focal_loss(
+        torch.zeros(3, 3), torch.arange(3), counts, reduction="none"
+    ),
     "vs_loss": lambda counts: lt.losses.vs_loss(torch.eye(3), torch.arange(3), counts, reduction="none"),
     "gcl_loss": lambda counts: lt.losses.gcl_loss(
         torch.zeros(3, 3), torch.arange(3), counts, reduction="none", training=False

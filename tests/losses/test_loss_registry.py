@@ -22,6 +22,7 @@ CLASSES = {
     "eql": "EqualizationLoss",
     "lade": "LADELoss",
     "label_aware": "LabelAwareSmoothingLoss",
+    "cb_focal": "ClassBalancedFocalLoss",
 }
 
 
@@ -85,6 +86,7 @@ def test_weight_is_an_option(name, counts):
         ("sphereface", {"scale": 20.0}),
         ("eql", {"threshold": 0.1, "gamma": 0.5}),
         ("lade", {"alpha": 0.2, "lam": 0.1, "form": "derived"}),
+        ("cb_focal", {"gamma": 0.5, "beta": 0.9}),
     ],
 )
 def test_options_reach_the_loss(name, options, counts):
@@ -107,6 +109,7 @@ def test_options_reach_the_loss(name, options, counts):
         ("eql", {"threshold": 0.25, "gamma": 0.5}),
         ("lade", {"alpha": 0.25, "lam": 0.5}),
         ("label_aware", {"head": 0.5, "tail": 0.25}),
+        ("cb_focal", {"gamma": 0.5, "beta": 0.75}),
     ],
 )
 def test_numbers_of_other_libraries_are_kept_as_pythons(name, options, number, counts, targets):

@@ -13,9 +13,12 @@ from lt_core.training.strategies.branches import BilateralBranches, BranchNetwor
 from lt_core.training.strategies.causal import CausalNorm
 from lt_core.training.strategies.distillation import GroupTraining, SelfPacedStudent
 from lt_core.training.strategies.experts import AveragedExperts, DiverseExperts, IndependentNetworks
+from lt_core.training.strategies.feature_augmentation import FeatureAugmentation
 from lt_core.training.strategies.learned_sampling import LearnedSampling
+from lt_core.training.strategies.learned_weights import MetaWeightNet, ReweightedExamples
 from lt_core.training.strategies.memory import Memory
 from lt_core.training.strategies.plain import Option, Plain, Stage
+from lt_core.training.strategies.range_loss import RangeRegularised
 from lt_core.training.strategies.second_stage import (
     Alignment,
     ContinuedClassifier,
@@ -23,6 +26,8 @@ from lt_core.training.strategies.second_stage import (
     RetrainedClassifier,
     ShiftedScales,
 )
+from lt_core.training.strategies.sharpness import SharpnessAware
+from lt_core.training.strategies.sigmoid_start import SigmoidStart
 from lt_core.training.strategies.synthetic_features import BorderlineFeatures, SyntheticFeatures
 from lt_core.training.strategies.untrained import NearestMean, PriorCorrected, TauNormalized
 from lt_core.validation import check_choice, check_number, check_whole
@@ -52,6 +57,12 @@ STRATEGIES: dict[str, type[Plain]] = {
     "lfme_experts": GroupTraining,
     "lfme": SelfPacedStudent,
     # learned weights, and transfer
+    "l2rw": ReweightedExamples,
+    "meta_weight_net": MetaWeightNet,
+    "fsa": FeatureAugmentation,
+    "range_loss": RangeRegularised,
+    "sigmoid_start": SigmoidStart,
+    "sam": SharpnessAware,
 }
 
 __all__ = ["STRATEGIES", "Option", "Plain", "Stage", "checked_options"]

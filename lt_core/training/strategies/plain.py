@@ -164,8 +164,8 @@ class Plain:
     def autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.device.type, self.dtype, enabled=self.half)
 
-    def parameters(self) -> Iterator[nn.Parameter] | Iterator[dict[str, Any]]:
-        """What the optimiser moves; or groups of it, each with its "share" of the learning rate."""
+    def parameters(self) -> Iterator[nn.Parameter] | Iterator[dict[str, Any]] | list[dict[str, Any]]:
+        """What the optimiser moves; or groups of it, as `torch.optim` has them, each with its "share" of the rate."""
         return (p for p in self.model.parameters() if p.requires_grad)
 
     def train(self) -> None:
