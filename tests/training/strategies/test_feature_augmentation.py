@@ -161,14 +161,14 @@ def test_the_partners_are_saved(weights: dict[str, Tensor]) -> None:
     ("values", "match"),
     [
         ({"batch_size": 60}, "batch_size is 60; strategy 'fsa' needs a multiple of 8"),
-        ({"mixing": "mixup"}, "mixing is 'mixup'; strategy 'fsa' needs 'none'"),
-        ({"sampler": "sqrt"}, "sampler is 'sqrt'; strategy 'fsa' needs 'uniform'"),
+        ({"mixing": "mixup"}, "mixing is 'mixup', but strategy 'fsa' needs 'none'"),
+        ({"sampler": "sqrt"}, "sampler is 'sqrt', but strategy 'fsa' needs 'uniform'"),
         ({"strategy_options": {"common_share": 1.0}}, "common_share is 1, which leaves no class"),
     ],
 )
 def test_what_it_refuses(values: dict[str, Any], match: str) -> None:
-    config = RunConfig(**{"dataset": "digits_lt", "strategy": "fsa", "batch_size": 64, **values})
     with pytest.raises(ValueError, match=match):
+        config = RunConfig(**{"dataset": "digits_lt", "strategy": "fsa", "batch_size": 64, **values})
         FeatureAugmentation(config, lt.data.load_dataset("digits_lt"), CPU, "float32")
 
 
