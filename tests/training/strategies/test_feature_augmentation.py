@@ -167,9 +167,12 @@ def test_the_partners_are_saved(weights: dict[str, Tensor]) -> None:
     ],
 )
 def test_what_it_refuses(values: dict[str, Any], match: str) -> None:
-    with pytest.raises(ValueError, match=match):
+    def built() -> FeatureAugmentation:
         config = RunConfig(**{"dataset": "digits_lt", "strategy": "fsa", "batch_size": 64, **values})
-        FeatureAugmentation(config, lt.data.load_dataset("digits_lt"), CPU, "float32")
+        return FeatureAugmentation(config, lt.data.load_dataset("digits_lt"), CPU, "float32")
+
+    with pytest.raises(ValueError, match=match):
+        built()
 
 
 def test_it_starts_from_a_run_and_names_it() -> None:
