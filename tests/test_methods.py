@@ -11,7 +11,9 @@ from typer.testing import CliRunner
 
 from lt_core import methods
 from lt_core.cli import app
+from lt_core.data import load_dataset
 from lt_core.training import RunConfig
+from lt_core.training.build import build_run_loss
 
 ROOT = Path(__file__).parent.parent
 
@@ -48,6 +50,13 @@ def test_no_two_methods_are_the_same_run() -> None:
         text = json.dumps(values, sort_keys=True) + json.dumps(dict(methods.METHODS[name].base or {}), sort_keys=True)
         assert text not in seen, (name, seen.get(text))
         seen[text] = name
+
+
+def test_inverse_frequency_is_inverse_frequency() -> None:
+    data = load_dataset("digits_lt")
+    weights = build_run_loss(RunConfig(method="inverse"), data).weight
+    products = [float(w) * n for w, n in zip(weights, data.class_counts, strict=True)]
+    assert products == pytest.approx([products[0]] * len(products), rel=1e-6)
 
 
 def test_what_a_method_decides_is_refused_beside_it() -> None:
