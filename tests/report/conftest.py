@@ -31,7 +31,7 @@ METHODS: list[dict[str, Any]] = [
 
 def make_record(accuracy: Any = None, seed: int = 0, **config: Any) -> dict[str, Any]:
     """A whole record of CIFAR100-LT, ``accuracy`` (100,) in percent by label; random with the seed where None."""
-    settings = RunConfig(**{"dataset": "cifar100_lt", "recipe": "short", "seed": seed, **config})
+    settings = RunConfig.from_dict({"dataset": "cifar100_lt", "recipe": "short", "seed": seed, **config})
     counts = np.array(counts_in_order(class_counts(100, 500, settings.imbalance_factor), settings.class_order))
     if accuracy is None:
         noise = np.random.default_rng(seed).normal(0, 5, 100)

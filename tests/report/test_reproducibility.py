@@ -61,10 +61,10 @@ def test_elsewhere_there_is_no_page_and_a_page_without_marks_is_an_error(book: P
 def test_a_configuration_that_is_not_ours_is_named_with_its_file(book: Path) -> None:
     path = book / "results" / "study" / "short" / "ce-if100-s1" / "record.json"
     record = json.loads(path.read_text())
-    record["config"]["sampler"] = "balanced"
+    record["config"]["sampling"] = "balanced"
     path.write_text(json.dumps(record))
     before = (book / PAGE).read_text()
-    with pytest.raises(lt.records.RecordError, match="config: configuration key is 'sampler'; allowed are") as caught:
+    with pytest.raises(lt.records.RecordError, match="config: configuration key is 'sampling'; allowed are") as caught:
         lt.report.write_reproducibility(book / "results")
     assert str(caught.value).startswith(str(path))
     assert (book / PAGE).read_text() == before

@@ -188,7 +188,7 @@ BAD: dict[str, Callable[[str], str]] = {
 }
 BAD_IN_A_STUDY: dict[str, Callable[[str], str]] = {
     r": posthoc\.sweep is missing": edit(lambda record: record["posthoc"].pop("sweep")),
-    r": config: configuration key is 'sampler'; allowed are ": edit(lambda record: record["config"].update(sampler=1)),
+    r": config: configuration key is 'samples'; allowed are ": edit(lambda record: record["config"].update(samples=1)),
     r": config: epochs is 0": edit(lambda record: record["config"].update(epochs=0)),
 }
 

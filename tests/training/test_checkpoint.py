@@ -236,7 +236,7 @@ def other_optimizer() -> None:
         (missing_key, "it lacks 'cpu_seconds'"),
         (other_optimizer, "loaded state dict contains a parameter group"),
         (lambda: torch.set_rng_state(torch.zeros(3)), "RNG"),
-        (lambda: RunConfig.from_dict({"sampler": "x"}), "configuration key is 'sampler'; allowed are"),
+        (lambda: RunConfig.from_dict({"sampling": "x"}), "configuration key is 'sampling'; allowed are"),
         (lambda: [][0], "list index out of range"),
         (lambda: len(3), "has no len"),
     ],

@@ -201,7 +201,7 @@ def test_runs_of_strong_from_before_it_was_as_released_are_refused_with_the_reas
 
 def test_another_configuration_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     interrupted(tmp_path, 1, monkeypatch)
-    other = RunConfig(**{**CONFIG.to_dict(), "seed": 5, "loss_options": {"lambda_pos": 2.0}})
+    other = RunConfig.from_dict({**CONFIG.to_dict(), "seed": 5, "loss_options": {"lambda_pos": 2.0}})
     with pytest.raises(CheckpointError, match=r"another configuration: loss_options .*, seed 0 there, 5 here"):
         train(other, tmp_path, progress=False, resume=True)
 
