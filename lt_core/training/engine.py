@@ -350,7 +350,8 @@ def train(
         if saved is None:
             precision = pick_precision(place, precision)
             steps = int(config.epochs or 0) * math.ceil(len(data.train_targets) / int(config.batch_size or 1))
-            compiled = pick_compile(compile, place, steps, precision)
+            choice = "off" if compile == "auto" and not STRATEGIES[config.strategy].compiles else compile
+            compiled = pick_compile(choice, place, steps, precision)
         begin = None
         if saved is None:
             begin = prepare_base(config, base, folder, partial(
