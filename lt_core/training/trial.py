@@ -20,8 +20,9 @@ import torch
 from lt_core.data import load_dataset
 from lt_core.training.configs import load_config
 from lt_core.training.devices import pick_device
-from lt_core.training.engine import Trainer
+from lt_core.training.engine import Trainer, epoch_generator
 from lt_core.training.errors import TrainingError
+from lt_core.training.strategies import STRATEGIES
 
 SECONDS = 4.0  # measured for each candidate, after a quarter of it to warm up
 BUDGET = 60.0  # seconds after which no further candidate is tried
@@ -166,12 +167,14 @@ def train_for(trainer: Trainer, seconds: float) -> float:
     """Images per second of at least one step, and as many as begin within ``seconds``."""
     cuda, batch = trainer.device.type == "cuda", trainer.batch_size
     steps = 10 if cuda else 1  # between two looks at the clock
-    firsts = cycle(range(0, max(1, len(trainer.images) - batch + 1), batch))
+    columns = trainer.strategy.order(epoch_generator(trainer.config.seed, 0))
+    firsts = cycle(range(0, max(1, len(columns[0]) - batch + 1), batch))
+    trainer.strategy.train()
     images, start = 0, time.perf_counter()
     while True:
         for first in islice(firsts, steps):
-            targets = trainer.targets[first : first + batch]
-            trainer.step(trainer.images[first : first + batch], targets)
+            part, targets, *others = (column[first : first + batch] for column in columns)
+            trainer.step(part, targets, None, *others)
             images += len(targets)
         if cuda:
             torch.cuda.synchronize(trainer.device)
@@ -186,10 +189,10 @@ def work(config_file: str, device: str, precision: str, data_root: str) -> None:
     data = load_dataset(
         config.dataset, data_root or None, config.imbalance_factor, config.subset_seed, config.class_order
     )
-    trainer = Trainer(config, data, place, compiled=place.type == "cuda", precision=precision)
+    trainer = Trainer(
+        config, data, place, compiled=place.type == "cuda" and STRATEGIES[config.strategy].compiles, precision=precision
+    )
     trainer.step.set_learning_rate(0.0)
-    trainer.model.train()
-    trainer.loss.train()
     train_for(trainer, 0.0)
     print("ready", flush=True)
     for line in sys.stdin:

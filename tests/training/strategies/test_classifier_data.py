@@ -14,6 +14,7 @@ from lt_core.seeding import set_seed
 from lt_core.training import RunConfig, TrainingError, engine
 from lt_core.training.base import Base
 from lt_core.training.build import build_network
+from lt_core.training.trial import train_for
 
 CPU = torch.device("cpu")
 DATA = lt.data.load_dataset("digits_lt")
@@ -175,3 +176,11 @@ def test_annealing_never_trains_at_zero() -> None:
     assert rates_of[5] == pytest.approx(0.05)
     assert rates_of[-1] == pytest.approx(0.00245, abs=1e-5)
     assert RunConfig(dataset="cifar100_lt", method="gcl").learning_rate == 0.002
+
+
+@pytest.mark.parametrize("method", ["smote", "bals", "gcl", "tau_norm"])
+def test_the_trial_of_a_grid_takes_what_the_strategy_orders(method: str) -> None:
+    config = RunConfig(**SETTING, method=method)
+    run = engine.Trainer(config, DATA, CPU, precision="float32")
+    run.step.set_learning_rate(0.0)
+    assert train_for(run, 0.0) > 0
