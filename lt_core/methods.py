@@ -254,8 +254,8 @@ _ROWS = (
                "as many steps an epoch as the other methods, a fifth of their epochs")),
     # --- explained only
     Method("cost_sensitive", "learned cost matrix", "khan2018cost", ("loss", "procedure"), "14", "refused", reason=(
-        "no code is public, and the cost of each pair of classes is fitted to validation errors: where the rarest "
-        "class has five images, none are left for that")),
+        "no code is public, and of the paper only the abstract and the first pages could be read: how the cost of each "
+        "pair of classes is learned beside the network does not stand there")),
     Method("feature_transfer", "feature transfer", "yin2019feature", ("network", "procedure"), "14", "refused", reason=(
         "no code is public, and it is made for faces: it assumes that all classes vary alike around their centres, as "
         "faces do with pose and light, and gives the rare ones the variance of the others")),

@@ -29,7 +29,7 @@ class TrainStep:
         if compiled and not strategy.compiles:
             raise TrainingError(f"a step of {named!r} cannot be compiled; use --compile off")
         if distributed.world() > 1 and not (strategy.distributed and strategy.observed):
-            what = named if strategy.mixing == "none" else f"mixing {strategy.mixing}"
+            what = f"mixing {strategy.mixing}" if strategy.distributed and strategy.mixing != "none" else named
             raise TrainingError(f"{what!r} works in one process; start it without torchrun")
         self.strategy, self.loss, recipe = strategy, strategy.loss, strategy.recipe
         strategy.network = distributed.wrap(strategy.model, strategy.device)

@@ -182,6 +182,14 @@ def test_what_does_not_go_with_learned_weights_is_refused(name: str, key: str, v
         engine.Trainer(config, lt.data.load_dataset("digits_lt"), CPU)
 
 
+@pytest.mark.parametrize("name", ["l2rw", "meta_weight_net", "range_loss", "sam"])
+def test_several_processes_are_refused_by_name(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lt_core.training.distributed.world", lambda: 2)
+    config = RunConfig(dataset="digits_lt", batch_size=64, method=name)
+    with pytest.raises(TrainingError, match=f"{name!r} works in one process; start it without torchrun"):
+        engine.Trainer(config, lt.data.load_dataset("digits_lt"), CPU)
+
+
 @pytest.mark.parametrize("name", ["l2rw", "meta_weight_net"])
 def test_compiling_is_refused_and_not_chosen(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     config = RunConfig(dataset="digits_lt", recipe="short", batch_size=64, epochs=1, method=name)
