@@ -156,7 +156,7 @@ class MetaWeightNet(LearnedWeights):
         super().__init__(config, *rest)
         self.weight_net = WeightNet().to(self.device)
         rate = self.options["learning_rate"]
-        self.optimizer = torch.optim.SGD(
+        self.weight_optimizer = torch.optim.SGD(
             self.weight_net.parameters(), lr=rate, momentum=0.9, nesterov=True, weight_decay=5e-4
         )
 
@@ -178,9 +178,9 @@ class MetaWeightNet(LearnedWeights):
         pairs = zip(trained.items(), gradients, strict=True)
         moved = {name: (p.detach() - rate * g).requires_grad_() for (name, p), g in pairs}
         products = self.inner_products(self.balanced_gradient(moved, balanced, labels), images, targets)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.weight_optimizer.zero_grad(set_to_none=True)
         (-rate * (shares * products).sum()).backward()
-        self.optimizer.step()
+        self.weight_optimizer.step()
 
     def virtual_shares(self, losses: Tensor) -> Tensor:
         """What each image's gradient (B,) is multiplied by in the virtual step, with V's graph."""
@@ -191,8 +191,8 @@ class MetaWeightNet(LearnedWeights):
         return torch.autograd.grad((shares * losses).sum(), losses, create_graph=True)[0]
 
     def state_dict(self) -> dict[str, Any]:
-        return {"weight_net": self.weight_net.state_dict(), "optimizer": self.optimizer.state_dict()}
+        return {"weight_net": self.weight_net.state_dict(), "weight_optimizer": self.weight_optimizer.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.weight_net.load_state_dict(state["weight_net"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.weight_optimizer.load_state_dict(state["weight_optimizer"])
