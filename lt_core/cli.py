@@ -297,18 +297,24 @@ def methods(
     if as_json:
         typer.echo(json.dumps([row.to_dict() for row in rows], indent=1, ensure_ascii=False))
         return
-    shown = [
-        {
-            "method": row.name,
-            "title": row.title,
-            "changes": ", ".join(row.changes) or "–",
-            "chapter": row.chapter,
-            "fidelity": row.fidelity,
-            "note": row.reason if not row.trains else f"same as {row.same_as}" if row.same_as else "",
-        }
-        for row in rows
-    ]
-    typer.echo(pd.DataFrame(shown).to_string(index=False, justify="left"))
+    shown = pd.DataFrame(
+        [
+            {
+                "method": row.name,
+                "title": row.title if row.same_as is None else f"{row.title} (= {row.same_as})",
+                "changes": ", ".join(row.changes) or "–",
+                "chapter": row.chapter,
+                "fidelity": row.fidelity,
+            }
+            for row in rows
+        ]
+    )
+    widths = {name: shown[name].str.len().max() for name in shown}
+    aligned = {name: f"{{:<{width}}}".format for name, width in widths.items()}
+    typer.echo(shown.to_string(index=False, justify="left", formatters=aligned))
+    for row in rows:
+        if not row.trains:
+            typer.echo(f"{row.name} does not train: {row.reason}")
 
 
 @app.command()
