@@ -309,7 +309,7 @@ def methods(
             for row in rows
         ]
     )
-    widths = {name: shown[name].str.len().max() for name in shown}
+    widths = {str(name): int(shown[name].str.len().max()) for name in shown}
     aligned = {name: f"{{:<{width}}}".format for name, width in widths.items()}
     typer.echo(shown.to_string(index=False, justify="left", formatters=aligned))
     for row in rows:
