@@ -306,6 +306,7 @@ def label(record: Mapping[str, Any]) -> str:
     from lt_core.losses import COSINE_LOSSES
     from lt_core.methods import METHODS
     from lt_core.training.recipes import RunConfig
+    from lt_core.training.strategies import checked_options
 
     config = RunConfig.from_stored(record["config"])
     if config.method is not None:
@@ -317,7 +318,10 @@ def label(record: Mapping[str, Any]) -> str:
         name += " (cosine)"
     ways = {"sampler": (config.sampler, "uniform"), "mixing": (config.mixing, "none")}
     ways["strategy"] = (config.strategy, "plain")
-    options = dict(config.loss_options) | {key: value for key, (value, usual) in ways.items() if value != usual}
+    constants = checked_options(config.strategy, {})
+    changed = {key: value for key, value in config.strategy_options.items() if value != constants[key]}
+    options = {**config.loss_options, **changed}
+    options |= {key: value for key, (value, usual) in ways.items() if value != usual}
     named = ", ".join(f"{key} {value}" for key, value in sorted(options.items()))
     return f"{name} ({named})" if named else name
 

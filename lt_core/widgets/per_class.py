@@ -16,7 +16,11 @@ from lt_core.validation import as_counts, check_choice, check_number, check_whol
 from lt_core.widgets.base import Explorer, choice, source, style, whole
 
 SORTS = ("images", "gain", "baseline")
-METHOD_KEYS = ("loss", "loss_options", "drw", "classifier")  # with the seed, all in which compared runs may differ
+# With the seed, all in which compared runs may differ.
+METHOD_KEYS = (
+    *("method", "loss", "loss_options", "drw", "classifier"),
+    *("sampler", "mixing", "strategy", "strategy_options", "base"),
+)
 
 
 class PerClass(Explorer):

@@ -145,6 +145,10 @@ def test_a_table_never_mixes_settings(other: dict[str, Any]) -> None:
 def test_labels() -> None:
     assert records.label(make(loss="ce", classifier="cosine")) == "cross-entropy (cosine)"
     assert records.label(make(loss="gala", loss_options={"lambda_pos": 1.2})) == "GALA (lambda_pos 1.2)"
+    assert records.label(make(loss="ce", strategy="sam")) == "cross-entropy (strategy sam)"
+    assert records.label(make(loss="ce", strategy="sam", strategy_options={"rho": 0.5})) == (
+        "cross-entropy (rho 0.5, strategy sam)"
+    )
     assert records.label(make(loss="gala", classifier="cosine")) == "GALA (cosine)"
     assert records.label(make(loss="ala", classifier="cosine")) == "ALA"
 

@@ -74,6 +74,12 @@ def test_options_reach_the_widget() -> None:
     assert repr(widget) == "PerClass(baseline='ALA', method='GALA', sort_by='images')"
 
 
+def test_methods_that_differ_in_their_strategy_are_compared() -> None:
+    one = changed({"loss": "ce", "loss_options": {}, "strategy": "sam", "strategy_options": {"rho": 0.8}})
+    widget = lt.widgets.PerClass.from_records([record("ce-if100-s0"), one], lt.data.class_counts())
+    assert widget.methods == ["cross-entropy", "cross-entropy (rho 0.8, strategy sam)"]
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [
