@@ -26,7 +26,7 @@ ACCENTS = {r"\hat", r"\bar", r"\tilde", r"\dot", r"\vec", r"\widehat", r"\wideti
 STYLES = {r"\mathbb", r"\mathcal", r"\mathbf", r"\boldsymbol", r"\mathrm", r"\mathit", r"\operatorname"}
 TEXT = {r"\text", r"\textrm", r"\textit", r"\textbf"}
 ENVIRONMENT = {r"\begin", r"\end"}
-INDICES = {"i", "j", "k", "m", "e", "t", "u", "o", "y", "l", "T", r"\ell"}
+INDICES = {"i", "j", "k", "m", "e", "t", "u", "o", "y", "l", "T", r"\varsigma"}
 SIGNS = {"+", "-", "*", r"\star", r"\ast", r"\prime"}  # above a letter they belong to its name
 # What every reader of mathematics knows, and what only arranges.
 KNOWN = {f"\\{name}" for name in re.findall(r"\w+", """
@@ -49,11 +49,13 @@ class Symbol:
     def names(self) -> list[str]:
         """What it may be called, the fullest name first: a word, a sign or a letter that counts nothing belongs to it.
 
-        A number or an expression below it may, as in the strengths 1 and 2; else it is that of the letter.
+        A number or an expression below it may, as in the strengths 1 and 2; else it is that of the letter. Below an
+        upright letter, a function's, stands a parameter, which is no part of the name.
         """
         below = "" if is_index(self.below) else f"_{self.below}"
         above = f"^{self.above}" if is_mark(self.above) else ""
-        strict = is_mark(self.below) or (len(TOKEN.findall(self.below)) == 1 and self.below[-1].isalpha())
+        single = len(TOKEN.findall(self.below)) == 1 and self.below[-1].isalpha()
+        strict = is_mark(self.below) or (single and not self.base.startswith(r"\mathrm"))
         names = [self.base + below + above] if strict else [self.base + below + above, self.base + above]
         return list(dict.fromkeys(name.replace("'", "") for name in names))
 
@@ -129,7 +131,7 @@ def parse(tokens: list[str]) -> Iterator[Symbol]:
         while place < len(tokens) and tokens[place] in "_^":
             kind = tokens[place]
             scripts[kind], place = argument(tokens, place + 1)
-        if base == "e" and scripts["^"]:  # Euler's number
+        if base == "e" and scripts["^"]:  # the exponential function
             yield from parse(scripts["^"])
             continue
         yield Symbol(base, plain(scripts["_"]), plain(scripts["^"]))
@@ -148,8 +150,12 @@ def declared(chapter: str, entries: list[dict[str, Any]]) -> set[str]:
 
 
 def name_of(entry: dict[str, Any]) -> str:
-    """The name that an entry of the notation page gives: its first symbol with all that belongs to it."""
-    return next(symbols(entry["symbol"])).names()[0]
+    """The name that an entry of the notation page gives: its first symbol with all that belongs to it.
+
+    An entry without a letter that could be one, as the indicator's, is its own name.
+    """
+    first = next(symbols(entry["symbol"]), None)
+    return first.names()[0] if first else str(entry["symbol"])
 
 
 def unknown(path: Path, entries: list[dict[str, Any]]) -> list[str]:

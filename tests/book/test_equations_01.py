@@ -86,7 +86,7 @@ def test_01_profile(assert_equation: Check, factor: int, classes: int, n_max: in
     assert_equation(torch.tensor(exact), counts, wrong=[flipped.floor(), shifted.floor()] if factor > 1 else [])
 
 
-@pytest.mark.display("627c4066")
+@pytest.mark.display("ae87ab42")
 def test_01_recall(assert_equation: Check, generator: torch.Generator) -> None:
     predictions, targets = random_predictions(generator)
     pairs = list(zip(predictions.tolist(), targets.tolist(), strict=True))

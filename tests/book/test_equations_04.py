@@ -280,7 +280,7 @@ def test_04_growth(assert_equation: Check, generator: torch.Generator) -> None:
         assert_equation(-middle, p * (1 - p), wrong)
 
 
-@pytest.mark.display("ba09aa22")
+@pytest.mark.display("5e5ab5f4")
 def test_04_margin_weight(assert_equation: Check, generator: torch.Generator) -> None:
     """The gradients of LDAM and of detached ALA on the scaled cosines, against those of weighted cross-entropy."""
     scale = 7.0
@@ -322,7 +322,7 @@ def tie(share: float, rest: Tensor, margins: Tensor, weights: Tensor, scale: flo
     return low / (1 - low), scores.softmax(0)[1].item()
 
 
-@pytest.mark.display("032cc52a")
+@pytest.mark.display("69e0e0de")
 def test_04_tie(assert_equation: Check, generator: torch.Generator) -> None:
     """The posterior at which the best free scores tie, found by bisection; two to six classes."""
 

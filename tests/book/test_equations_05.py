@@ -133,7 +133,7 @@ def curves(angle: float, added: float = ADDED, factor: float = FACTOR, delta: fl
     return [math.cos(angle) - delta, math.cos(min(angle + added, math.pi)), sphere]
 
 
-@pytest.mark.display("c84469c5")
+@pytest.mark.display("868e305b")
 def test_05_faces(assert_equation: Check) -> None:
     losses = [lt.losses.CosFaceLoss(2), lt.losses.ArcFaceLoss(2, ADDED), lt.losses.SphereFaceLoss(2, FACTOR)]
     angles = torch.linspace(0.05, math.pi - 0.05, 40, dtype=torch.float64)

@@ -29,7 +29,7 @@ def step_schedule(epochs: int, peak: float, warmup: int, drop: float = 1e-2) -> 
     return peak * torch.clamp(e / warmup, max=1.0) * drop**drops
 
 
-@pytest.mark.display("c27fcec3")
+@pytest.mark.display("9fd7c6ee")
 def test_10_step(assert_equation: Check) -> None:
     released = []  # the branches of LDAM-DRW's code, for its 200 epochs
     for epoch in range(1, 201):
@@ -52,7 +52,7 @@ def cosine_schedule(epochs: int, peak: float, warmup: int, sign: float = 1.0) ->
     return peak * torch.where(e < warmup, rising, falling)
 
 
-@pytest.mark.display("ad463397")
+@pytest.mark.display("954a976f")
 @pytest.mark.parametrize(("epochs", "warmup"), [(200, 2), (400, 4)])
 def test_10_cosine(assert_equation: Check, epochs: int, warmup: int) -> None:
     # A quarter of a turn at a time: the half cosine is the height of a point that goes round at constant speed.
@@ -143,7 +143,7 @@ def test_10_images(assert_equation: Check, generator: torch.Generator) -> None:
     assert math.sqrt(18 - 1) == pytest.approx(4.1, abs=0.05)  # the page's example, in points of 100 images
 
 
-@pytest.mark.display("6e65296e")
+@pytest.mark.display("ed2c40f2")
 @pytest.mark.parametrize(("methods", "seeds"), [(2, 3), (6, 3), (4, 5)])
 def test_10_residual(assert_equation: Check, generator: torch.Generator, methods: int, seeds: int) -> None:
     values = torch.randn(methods, seeds, dtype=torch.float64, generator=generator)
@@ -195,7 +195,7 @@ def test_10_sd(assert_equation: Check, degrees: int) -> None:
     assert_equation(left, sides, wrong=wrong, tolerance=1e-6)
 
 
-@pytest.mark.display("b825c378")
+@pytest.mark.display("18e0944f")
 @pytest.mark.parametrize(("degrees", "compared", "shared"), [(10, 1, 1), (10, 5, 1), (2, 1, 3)])
 def test_10_needed(assert_equation: Check, degrees: int, compared: int, shared: int) -> None:
     """The multiple of the estimate beyond which a difference falls in one case of 20 K, by integration."""

@@ -15,7 +15,7 @@ from lt_core.report import analysis
 Check = Callable[..., None]
 
 
-@pytest.mark.display("98067123")
+@pytest.mark.display("c3bd6144")
 def test_13_ece(assert_equation: Check, generator: torch.Generator) -> None:
     p = (3 * torch.randn(300, 6, dtype=torch.float64, generator=generator)).softmax(1)
     # Right in about six of ten cases whatever the confidence: too modest in the low bins, too sure in the high ones.
