@@ -84,13 +84,17 @@ def single_order_slope(accuracy: Array, counts: Array) -> float:
 
 
 def run_variance(accuracies: Array) -> float:
-    """Variance of a class's accuracy from run to run, mean over the classes; ``accuracies`` (S, C), at least two runs.
+    """Variance of a class's accuracy from run to run, less what all classes of a run share; ``accuracies`` (S, C).
+
+    At least two runs of two classes. Class effects sum to zero, so a run's common shift is no noise in them.
 
     Example:
         >>> run_variance(np.array([[10.0, 50.0], [12.0, 50.0]]))
         1.0
     """
-    return float(accuracies.var(0, ddof=1).mean())
+    rest = accuracies - accuracies.mean(0) - accuracies.mean(1, keepdims=True) + accuracies.mean()
+    seeds, classes = accuracies.shape
+    return float((rest**2).sum() / ((seeds - 1) * (classes - 1)))
 
 
 def without_run_noise(variance: float, noise: float, orders: int) -> float:

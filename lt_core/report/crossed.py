@@ -6,7 +6,8 @@ none. Every method that has at least two rotations is fitted. The statistics are
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from lt_core.data import CIFAR100_CLASSES
 from lt_core.metrics import shot_groups
 from lt_core.records import GROUPS
 from lt_core.report.class_lines import (
+    Fit,
     ceiling,
     fit_line,
     half_width,
@@ -149,33 +151,37 @@ def crossed_change(study: Study) -> pd.DataFrame:
     for method, these in list(runs.items())[1:]:
         change = fit_line(these.accuracy - base.accuracy, base.counts)
         after = fit_line(these.accuracy, these.counts)
-        noises = _run_variance(study, BASELINE), _run_variance(study, method)
-        top = "–"
-        if noises[0] is not None and noises[1] is not None:
-            variances = before.effect_sd**2, after.effect_sd**2
-            top = f"{ceiling(variances, (noises[0], noises[1]), len(base.shifts)):.2f}"
         rows[these.name] = {
             ("", "orders"): len(base.shifts),
             ("change", "top-1"): f"{change.mean:+.1f}",
             ("change", "points a doubling"): f"{change.slope:+.1f} [{change.low:+.1f}, {change.high:+.1f}]",
             ("change", "SD of class effects"): f"{after.effect_sd - before.effect_sd:+.1f}",
             ("correlation of effects", "found"): f"{np.corrcoef(before.effects, after.effects)[0, 1]:.2f}",
-            ("correlation of effects", "ceiling"): top,
+            ("correlation of effects", "ceiling"): _ceiling(study, method, before, after),
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(f"against {BASELINE}")
 
 
 def crossed_checks(study: Study) -> pd.DataFrame:
-    """Does the straight line in a bounded percentage mislead? A square added, and the fit on log odds instead."""
-    import pandas as pd
-    from scipy import stats
+    """Does the straight line in a bounded percentage mislead? A square added, and the fit on log odds instead.
 
+    The last columns are of the class effects on log odds, on the rotations that all methods share: their spread, and
+    their correlation with cosine cross-entropy's beside its ceiling.
+    """
+    import pandas as pd
+
+    common = {method: _on_scale(runs, "log odds") for method, runs in shared(study).items()}
+    base = fit_line(common[BASELINE].accuracy, common[BASELINE].counts)
     rows = {}
-    for runs in rotations(study).values():
-        line = fit_line(runs.accuracy, runs.counts)
-        odds = fit_line(log_odds(runs.accuracy, images=100), runs.counts)
+    for method, runs in rotations(study).items():
+        odds = fit_line(_on_scale(runs, "log odds").accuracy, runs.counts)
         bend, straight, square = _bend(runs.accuracy, runs.counts)
-        rank = stats.spearmanr(line.effects, odds.effects).statistic
+        these = fit_line(common[method].accuracy, common[method].counts)
+        with_base: dict[tuple[str, str], Any] = {("effects on log odds", "SD"): round(these.effect_sd, 2)}
+        if method != BASELINE:
+            r = np.corrcoef(base.effects, these.effects)[0, 1]
+            with_base[("effects on log odds", "r")] = f"{r:.2f}"
+            with_base[("effects on log odds", "ceiling")] = _ceiling(study, method, base, these, scale="log odds")
         rows[runs.name] = {
             ("", "cells at zero (%)"): round(100 * float((runs.accuracy == 0).mean())),
             ("R² within classes", "line"): round(straight, 2),
@@ -183,20 +189,21 @@ def crossed_checks(study: Study) -> pd.DataFrame:
             **{("slope at … images", f"{n}"): round(bend[0] + 2 * bend[1] * np.log2(n), 1) for n in (10, 50, 250)},
             ("on log odds", "count (%)"): round(100 * odds.shares["count"]),
             ("on log odds", "class (%)"): round(100 * odds.shares["class"]),
-            ("on log odds", "rank correlation"): round(float(rank), 2),
+            **with_base,
         }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("method")
+    return pd.DataFrame.from_dict(rows, orient="index").fillna("–").rename_axis("method")
 
 
-def crossed_halves(study: Study, judge: str = "other orders") -> pd.DataFrame:
+def crossed_halves(study: Study, judge: str = "other orders", scale: str = "points") -> pd.DataFrame:
     """What each loss changes for the harder and the easier half of each shot group, over all rotations.
 
     A class is judged in each order by the accuracies of the *other* orders, less a curve in the count, mean over the
     methods: the cell that a difference explains has no say in it. With ``judge="same cells"`` it is judged by its
-    class effect, which has. A cell's interval (95 %) is clustered by class.
+    class effect, which has. Changes are in points, or with ``scale="log odds"`` of the mean log odds of a class's
+    cells. An interval (95 %) is clustered by class.
 
     Raises:
-        ValueError: another judge.
+        ValueError: another judge or scale.
     """
     import pandas as pd
 
@@ -205,6 +212,8 @@ def crossed_halves(study: Study, judge: str = "other orders") -> pd.DataFrame:
         raise ValueError(f"judge is {judge!r}; it must be one of {', '.join(JUDGES)}")
     ease = np.mean([JUDGES[judge](these) for these in runs.values()], axis=0)
     base = runs[BASELINE]
+    measured = {method: _on_scale(these, scale).accuracy for method, these in runs.items()}
+    digits = 1 if scale == "points" else 2
     rows = {}
     for group, inside in _shot_masks(base.counts).items():
         if not inside.any():
@@ -213,8 +222,9 @@ def crossed_halves(study: Study, judge: str = "other orders") -> pd.DataFrame:
         for kind, half in (("harder", ease < middle), ("easier", ease >= middle)):
             mask = inside & half
             row: dict[tuple[str, str], Any] = {("accuracy (%)", BASELINE): f"{base.accuracy[mask].mean():.1f}"}
-            for these in list(runs.values())[1:]:
-                row[("change (points)", these.name)] = _clustered(these.accuracy - base.accuracy, mask)
+            for method, these in list(runs.items())[1:]:
+                change = measured[method] - measured[BASELINE]
+                row[(f"change ({scale})", these.name)] = _clustered(change, mask, digits)
             rows[(group, kind)] = row
     table = pd.DataFrame.from_dict(rows, orient="index")
     table.index = pd.MultiIndex.from_tuples(list(rows), names=["group", "half"])
@@ -225,8 +235,8 @@ def difficulty_signals(study: Study) -> pd.DataFrame:
     """Do DF and log theta, measured on training images in canonical order, follow the count or the class effect?
 
     Correlations over the classes; the class effect is cosine cross-entropy's of the crossed study, large for easy. The
-    last column is in logits: by how much the adjusting term of a many-shot class is larger if it is one standard
-    deviation harder at the same count.
+    last columns are in logits: by how much the adjusting term of a class is larger if it is one standard deviation
+    harder, among the classes of its shot group, at the same count.
     """
     import pandas as pd
 
@@ -245,8 +255,9 @@ def difficulty_signals(study: Study) -> pd.DataFrame:
         }
         for shot, mask in masks.items():
             row[("effect at equal log n", shot)] = partial_correlation(signal[mask], effects[mask], count[mask])
-        many = masks["many"]
-        row[("logits", "1 SD harder")] = _logits(group, key) * _harder(signal[many], effects[many], count[many])
+        for place, (shot, mask) in enumerate(masks.items()):
+            harder = _harder(signal[mask], effects[mask], count[mask])
+            row[("logits, 1 SD harder", shot)] = _logits(group, key, place) * harder
         rows[f"{name}: {named(group[0])}"] = {column: round(float(value), 2) for column, value in row.items()}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("signal")
 
@@ -333,10 +344,24 @@ def crossed_effects(study: Study, named_classes: int = 3) -> Figure:
     return fig
 
 
-def _run_variance(study: Study, method: str) -> float | None:
+def _on_scale(runs: Rotations, scale: str) -> Rotations:
+    if scale not in SCALES:
+        raise ValueError(f"scale is {scale!r}; it must be one of {', '.join(SCALES)}")
+    return replace(runs, accuracy=SCALES[scale](runs.accuracy))
+
+
+def _run_variance(study: Study, method: str, scale: str = "points") -> float | None:
     """Run-to-run variance of a class's accuracy over the seeds of the canonical order; None for a single seed."""
     runs = study.select(method)
-    return run_variance(np.array([run.last["per_class"] for run in runs])) if len(runs) > 1 else None
+    return run_variance(SCALES[scale](np.array([run.last["per_class"] for run in runs]))) if len(runs) > 1 else None
+
+
+def _ceiling(study: Study, method: str, before: Fit, after: Fit, scale: str = "points") -> str:
+    noises = [_run_variance(study, name, scale) for name in (BASELINE, method)]
+    if noises[0] is None or noises[1] is None:
+        return "–"
+    orders = len(shared(study)[BASELINE].shifts)
+    return f"{ceiling((before.effect_sd**2, after.effect_sd**2), (noises[0], noises[1]), orders):.2f}"
 
 
 def _bend(accuracy: Array, counts: Array) -> tuple[Array, float, float]:
@@ -373,12 +398,16 @@ def _harder(signal: Array, effects: Array, count: Array) -> float:
     return -float((rest * left).sum() / (left**2).sum()) * float(left.std())
 
 
-def _logits(group: list[Run], key: str) -> float:
-    """Adjusting term of a many-shot class per unit of the signal: A = s QF DF on the target, A = -lambda log theta."""
+def _logits(group: list[Run], key: str, place: int) -> float:
+    """Adjusting term of a class per unit of the signal: A = s QF DF on the target, A = -lambda log theta.
+
+    ``place`` is that of its shot group in a record.
+    """
     options = group[0].config.loss_options
     if key == "log_theta":
         return -float(options.get("lambda_pos", 1.0))
-    return float(options.get("scale", 30.0)) * float(np.mean([run.record["adjustment"][-1]["QF"][0] for run in group]))
+    factors = [run.record["adjustment"][-1]["QF"][place] for run in group]
+    return float(options.get("scale", 30.0)) * float(np.mean(factors))
 
 
 def _shot_masks(counts: Array) -> dict[str, NDArray[np.bool_]]:
@@ -386,16 +415,21 @@ def _shot_masks(counts: Array) -> dict[str, NDArray[np.bool_]]:
     return {group: masks[group].numpy().reshape(counts.shape) for group in GROUPS}
 
 
-def _clustered(values: Array, mask: NDArray[np.bool_]) -> str:
+def _clustered(values: Array, mask: NDArray[np.bool_], digits: int = 1) -> str:
     """Mean of the masked values with its interval; the rows (classes) are the independent units."""
     mean = float(values[mask].mean())
     scores = np.where(mask, values - mean, 0.0).sum(1)[mask.any(1)]
     if len(scores) < 2:
-        return f"{mean:+.1f} (one class)"
+        return f"{mean:+.{digits}f} (one class)"
     half = half_width(scores, float(mask.sum()))
-    return f"{mean:+.1f} [{mean - half:+.1f}, {mean + half:+.1f}]"
+    return f"{mean:+.{digits}f} [{mean - half:+.{digits}f}, {mean + half:+.{digits}f}]"
 
 
+def _hits_to_log_odds(accuracy: Array) -> Array:
+    return log_odds(accuracy, images=100)
+
+
+SCALES: dict[str, Callable[[Array], Array]] = {"points": np.asarray, "log odds": _hits_to_log_odds}
 JUDGES = {"other orders": _by_other_orders, "same cells": _by_effect}
 TABLES = (crossed_fit, crossed_change, crossed_halves, crossed_checks, difficulty_signals, crossed_extremes)
 FIGURES = (crossed_classes, crossed_effects)

@@ -167,15 +167,18 @@ def test_12_interval(assert_equation: Check, generator: torch.Generator) -> None
     assert_equation([ends.low, ends.high], interval(a, counts))
 
 
-@pytest.mark.display("f7f1b702")
+@pytest.mark.display("01682ff7")
 def test_12_noise(assert_equation: Check, generator: torch.Generator) -> None:
-    runs = 40 + 5 * noise(generator, 3, CLASSES)  # S seeds of C classes
-    total = 0.0
-    for k in range(CLASSES):
-        values = runs[:, k].tolist()
-        total += math.fsum((v - math.fsum(values) / 3) ** 2 for v in values) / (3 - 1)
-    variance = total / CLASSES
-    assert_equation(class_lines.run_variance(runs.numpy()), variance, wrong=[variance * 2 / 3, variance * CLASSES])
+    runs = 40 + 5 * noise(generator, 3, CLASSES) + 9 * noise(generator, 3, 1)  # S seeds of C classes, each with a shift
+    grand, total, shifted = runs.mean(), 0.0, 0.0
+    for seed in range(3):
+        for k in range(CLASSES):
+            own = runs[seed, k] - runs[:, k].mean()
+            total += (own - runs[seed].mean() + grand).item() ** 2
+            shifted += own.item() ** 2
+    variance = total / ((CLASSES - 1) * (3 - 1))
+    wrong = [variance * 2 / 3, variance * CLASSES, shifted / (CLASSES * 2), total / (CLASSES * 3)]
+    assert_equation(class_lines.run_variance(runs.numpy()), variance, wrong=wrong)
     found = 100.0
     right = found - variance / ORDERS
     wrong = [found + variance / ORDERS, found - variance, found - variance / ORDERS**2]

@@ -10,6 +10,7 @@ import pytest
 from lt_core import plots, records
 from lt_core.data import CIFAR100_CLASSES, class_counts, counts_in_order
 from lt_core.report import MissingRuns, crossed
+from lt_core.report.class_lines import fit_line
 
 from .conftest import EFFECTS, METHODS, MakeStudy, counts_of, crossed_records, make_record, six_methods, turned
 
@@ -198,6 +199,35 @@ def test_checks_see_a_bend_and_the_floor(make_study: MakeStudy) -> None:
     assert table["", "cells at zero (%)"].tolist() == [25, 0, 0]
 
 
+def test_effects_on_log_odds_are_compared_with_the_baseline(make_study: MakeStudy) -> None:
+    made = crossed_records((0, 50), slopes=(5.0, 5.0, 5.0))
+    study = make_study(made)
+    table = crossed.crossed_checks(study)["effects on log odds"]
+    runs = crossed.shared(study)
+    effects = {}
+    for method in (crossed.BASELINE, "ALA"):
+        odds = np.log((runs[method].accuracy + 0.5) / (100.5 - runs[method].accuracy))
+        effects[method] = fit_line(odds, runs[method].counts).effects
+    assert table.loc[runs[crossed.BASELINE].name].tolist()[1:] == ["–", "–"]
+    assert float(table["r"][ALA]) == pytest.approx(np.corrcoef(*effects.values())[0, 1], abs=0.0051)
+    assert table["SD"][ALA] == pytest.approx(effects["ALA"].std(ddof=1), abs=0.0051)
+    assert table["ceiling"][ALA] == "–"  # one seed says nothing about the noise of runs
+
+
+def test_halves_on_log_odds(make_study: MakeStudy) -> None:
+    study = make_study(crossed_records((0, 50)))
+    points, odds = (crossed.crossed_halves(study, scale=scale) for scale in ("points", "log odds"))
+    assert points["accuracy (%)"].equals(odds["accuracy (%)"])
+    runs = crossed.shared(study)
+    before, after = (np.log((a + 0.5) / (100.5 - a)) for a in (runs[m].accuracy for m in (crossed.BASELINE, "ALA")))
+    counts = runs["ALA"].counts
+    for shot, mask in {"many": counts > 100, "few": counts < 20}.items():
+        halves = [float(odds["change (log odds)"][ALA][shot, half].split()[0]) for half in ("harder", "easier")]
+        assert np.mean(halves) == pytest.approx((after - before)[mask].mean(), abs=0.02)  # the halves differ by a cell
+    with pytest.raises(ValueError, match="scale is 'percent'; it must be one of points, log odds"):
+        crossed.crossed_halves(study, scale="percent")
+
+
 def test_crossed_figures_show_the_cells(make_study: MakeStudy) -> None:
     study = make_study(crossed_records((0, 20, 50)))
     fig = crossed.crossed_classes(study, fifth=4)
@@ -227,7 +257,9 @@ def test_signals_tell_a_count_from_a_class_effect(make_study: MakeStudy) -> None
     assert theta["all classes", "log n"] == 1.0
     assert abs(theta["all classes", "effect"]) < 0.3
     assert theta["effect at equal log n"].tolist() == [-1.0] * 4
-    many = counts_of(0) > 100
-    left = EFFECTS[many] - np.polyval(np.polyfit(count[many], EFFECTS[many], 1), count[many])
-    assert df["logits", "1 SD harder"] == pytest.approx(30 * 0.2 * left.std() / 100, abs=0.01)  # s QF DF
-    assert theta["logits", "1 SD harder"] == pytest.approx(-left.std() / 100, abs=0.01)
+    groups = {"many": counts_of(0) > 100, "few": counts_of(0) < 20}
+    for place, (shot, mask) in zip((0, 2), groups.items(), strict=True):
+        left = EFFECTS[mask] - np.polyval(np.polyfit(count[mask], EFFECTS[mask], 1), count[mask])
+        factor = ala["adjustment"][-1]["QF"][place]
+        assert df["logits, 1 SD harder", shot] == pytest.approx(30 * factor * left.std() / 100, abs=0.01)  # s QF DF
+        assert theta["logits, 1 SD harder", shot] == pytest.approx(-left.std() / 100, abs=0.01)
