@@ -1,12 +1,18 @@
-"""The commands, run as a user runs them."""
+"""The commands, run as a user runs them.
+
+Most are called in this process, through the function that ``python -m lt_core`` calls: a process of its own spends
+five seconds on importing PyTorch. What only a process can show is asked of one.
+"""
 
 from __future__ import annotations
 
-import os
+import io
 import signal
 import subprocess
 import sys
 import time
+import warnings
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,25 +27,51 @@ from lt_core.models import BACKBONES
 from lt_core.training import RECIPES
 
 
-def lt(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    env = {k: v for k, v in os.environ.items() if k != "LT_DATA_ROOT"} | environment
-    return subprocess.run(
-        [sys.executable, "-m", "lt_core", *arguments], capture_output=True, text=True, env=env, timeout=120
-    )
+@pytest.fixture(autouse=True)
+def _no_data_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LT_DATA_ROOT", raising=False)
 
 
-SMALL = ("--dataset", "synthetic", "--recipe", "short", "--epochs", "1", "--device", "cpu")
+def process(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """``python -m lt_core`` with these arguments."""
+    command = [sys.executable, "-m", "lt_core", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=120)
+
+
+def lt(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """The same in this process: exit status, and what is written to each stream, Python's warnings included."""
+    out, err = io.StringIO(), io.StringIO()
+
+    def show(message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: Any = None) -> None:
+        err.write(warnings.formatwarning(message, category, filename, lineno, line))
+
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        patch.setattr(sys, "argv", ["lt_core", *arguments])
+        warnings.resetwarnings()  # pytest's filters, and its catching, are not a user's
+        for category in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+            warnings.simplefilter("ignore", category)
+        warnings.showwarning = show
+        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as stopped:
+            main()
+    assert isinstance(stopped.value.code, int)
+    return subprocess.CompletedProcess(arguments, stopped.value.code, out.getvalue(), err.getvalue())
+
+
+RUN = ("--recipe", "short", "--epochs", "1", "--device", "cpu")
+SMALL = ("--dataset", "synthetic", *RUN)
+DIGITS = ("--dataset", "digits_lt", *RUN)  # trains in a quarter of the time
 
 
 def test_train_then_evaluate(tmp_path: Path) -> None:
+    """What `train` leaves is enough for another process."""
     out = tmp_path / "run"
-    done = lt("train", *SMALL, "--loss", "gala", "--loss-option", "lambda_pos=1.5", "--seed", "2", "--out", str(out))
+    done = lt("train", *DIGITS, "--loss", "gala", "--loss-option", "lambda_pos=1.5", "--seed", "2", "--out", str(out))
     assert done.returncode == 0, done.stderr
     record = records.load(out)
     assert record["config"]["loss_options"] == {"lambda_pos": 1.5}
     assert record["config"]["seed"] == 2
     assert f"{record['final']['last']['top1']:.2f}" in done.stdout
-    plain = lt("evaluate", str(out))
+    plain = process("evaluate", str(out))
     assert f"{record['final']['last']['top1']:.2f}" in plain.stdout
     rebalanced = lt("evaluate", str(out), "--posthoc", "rebalance", "--tau", "1.0")
     assert f"{record['posthoc']['rebalance']['top1']:.2f}" in rebalanced.stdout
@@ -121,15 +153,31 @@ def test_data_verifies_cifar(cifar_root: Path) -> None:
         (("data", "--root", "/nowhere"), "does not exist"),
     ],
 )
-def test_errors_are_one_line_and_a_status(arguments: tuple[str, ...], message: str, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "lt_core", *arguments],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env={k: v for k, v in os.environ.items() if k != "LT_DATA_ROOT"},
-        timeout=120,
-    )
+def test_errors_are_one_line_and_a_status(
+    arguments: tuple[str, ...], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    check_error(lt(*arguments), message)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("fly",), "No such command"),
+        (("train", "--out", "x", "--loss", "gala", "--loss-option", "eps=-1", *SMALL), "eps is -1"),
+    ],
+)
+def test_errors_of_a_process_are_those_of_its_function(
+    arguments: tuple[str, ...], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = process(*arguments, cwd=tmp_path)
+    check_error(real, message)
+    monkeypatch.chdir(tmp_path)
+    here = lt(*arguments)
+    assert (here.returncode, here.stdout, here.stderr) == (real.returncode, real.stdout, real.stderr)
+
+
+def check_error(done: subprocess.CompletedProcess[str], message: str) -> None:
     assert done.returncode != 0
     lines = done.stderr.splitlines()
     assert len(lines) == 1, done.stderr
@@ -139,7 +187,7 @@ def test_errors_are_one_line_and_a_status(arguments: tuple[str, ...], message: s
 
 def test_without_a_terminal_a_run_speaks_line_by_line(tmp_path: Path) -> None:
     """At most a line a minute, and the last epoch's: never a progress bar in a log."""
-    done = lt("train", *SMALL[:-4], "--epochs", "2", "--device", "cpu", "--out", str(tmp_path / "run"))
+    done = lt("train", *DIGITS, "--epochs", "2", "--out", str(tmp_path / "run"))
     assert done.returncode == 0, done.stderr
     (line,) = done.stderr.splitlines()
     record = records.load(tmp_path / "run")
@@ -150,7 +198,7 @@ def test_without_a_terminal_a_run_speaks_line_by_line(tmp_path: Path) -> None:
 def interrupt(*arguments: str, out: Path) -> tuple[int, str]:
     """Ctrl-C for a training as soon as it has written a checkpoint; its exit status and what it said last."""
     command = [sys.executable, "-m", "lt_core", "train", *arguments, "--out", str(out)]
-    process = subprocess.Popen(
+    training = subprocess.Popen(
         command,
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
@@ -158,20 +206,20 @@ def interrupt(*arguments: str, out: Path) -> tuple[int, str]:
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
     )
     checkpoint, began, deadline = out / "last.pt", time.time(), time.monotonic() + 120
-    while process.poll() is None and time.monotonic() < deadline:
+    while training.poll() is None and time.monotonic() < deadline:
         if checkpoint.exists() and checkpoint.stat().st_mtime > began:
             break
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
+    training.send_signal(signal.SIGINT)
     try:
-        _, said = process.communicate(timeout=60)
+        _, said = training.communicate(timeout=60)
     finally:
-        process.kill()
-    return process.returncode, said.splitlines()[-1]
+        training.kill()
+    return training.returncode, said.splitlines()[-1]
 
 
 def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
-    out, long = tmp_path / "run", (*SMALL[:-4], "--epochs", "500", "--device", "cpu")
+    out, long = tmp_path / "run", (*SMALL, "--epochs", "500")
     code, line = interrupt(*long, out=out)
     assert code == 130
     assert line == f"error: interrupted; the same command with --resume goes on from the last checkpoint in {out}"
@@ -193,7 +241,7 @@ def test_ctrl_c_in_another_command_is_not_silent(monkeypatch: pytest.MonkeyPatch
 
 def test_a_second_adjustment_gets_a_note(tmp_path: Path) -> None:
     out = str(tmp_path / "run")
-    assert lt("train", *SMALL, "--loss", "balanced_softmax", "--out", out).returncode == 0
+    assert lt("train", *DIGITS, "--loss", "balanced_softmax", "--out", out).returncode == 0
     adjusted = lt("evaluate", out, "--posthoc", "adjust")
     assert adjusted.returncode == 0, adjusted.stderr
     assert "note: the loss 'balanced_softmax' corrects for the class counts already" in adjusted.stdout
@@ -201,22 +249,26 @@ def test_a_second_adjustment_gets_a_note(tmp_path: Path) -> None:
 
 
 def test_two_trainings_in_one_directory(tmp_path: Path) -> None:
-    """The second one ends with one line; the first one's run is whole."""
+    """The second one, in another process, ends with one line; the first one's run is whole."""
     out = tmp_path / "run"
-    command = [sys.executable, "-m", "lt_core", "train", *SMALL[:-4], "--epochs", "8", "--out", str(out)]
-    first = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    command = ["train", *SMALL, "--epochs", "5", "--out", str(out)]
+    first = subprocess.Popen(
+        [sys.executable, "-m", "lt_core", *command], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    )
     deadline = time.monotonic() + 120
     while not (out / "last.pt").exists() and first.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
-    second = lt(*command[3:], "--resume")
+    second = lt(*command, "--resume")
     assert second.returncode == 1
     assert second.stderr.splitlines() == [f"error: another training is at work in {out}"]
     assert first.wait(120) == 0
-    assert len(records.load(out)["epochs"]) == 8
+    assert len(records.load(out)["epochs"]) == 5
 
 
-def test_help_names_what_the_registries_have() -> None:
-    shown = " ".join(lt("train", "--help", COLUMNS="200", TERM="dumb").stdout.split())
+def test_help_names_what_the_registries_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("TERM", "dumb")
+    shown = " ".join(lt("train", "--help").stdout.split())
     for names in (LOSS_NAMES, DATASETS, tuple(BACKBONES), tuple(RECIPES)):
         assert cli.one_of(names) in shown.replace("│ │ ", "")
 
@@ -259,7 +311,7 @@ def test_precision_that_was_picked_is_said(
     monkeypatch.setattr("lt_core.training.devices.cpu_has_bfloat16", lambda: has)
     for more, expected in ((("--precision", "float32"), False), ((), said)):
         out = str(tmp_path / ("asked" if more else "picked"))
-        monkeypatch.setattr(sys, "argv", ["lt_core", "train", *SMALL, *more, "--out", out])
+        monkeypatch.setattr(sys, "argv", ["lt_core", "train", *DIGITS, *more, "--out", out])
         with pytest.raises(SystemExit) as caught:
             main()
         assert caught.value.code == 0
