@@ -6,6 +6,9 @@ cross-entropy, which is trained once.
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +24,7 @@ SETTING = {"dataset": "digits_lt", "recipe": "short", "batch_size": 64}
 
 
 def config(name: str, **values: Any) -> RunConfig:
-    epochs = 10 if methods.METHODS[name].slow else 2
+    epochs = 6 if methods.METHODS[name].slow else 2
     return RunConfig(**{**SETTING, "method": name, "epochs": epochs, **values})
 
 
@@ -47,49 +50,92 @@ def numbers(record: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in record.items() if key != "environment"}
 
 
+@dataclass
+class Whole:
+    """A run from start to end."""
+
+    folder: Path
+    record: dict[str, Any]
+    first_logits: torch.Tensor  # of the test set, after the first epoch
+    killed: dict[int, Path] = field(default_factory=dict)  # its folder, as a process that ended then would leave it
+
+
+@pytest.fixture(scope="module")
+def whole(bases: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Whole]:
+    """The run of a method, trained when it is first asked for."""
+    runs: dict[str, Whole] = {}
+    original = engine.Trainer.run_epoch
+
+    def trained(name: str) -> Whole:
+        if name in runs:
+            return runs[name]
+        run, place = config(name), tmp_path_factory.mktemp("whole")
+        folder, killed, logits = place / "run", {}, []
+        stops = {1, int(run.epochs or 0) - 1}  # early and late; every epoch writes a checkpoint
+
+        def run_epoch(self: engine.Trainer, bar: Any = None) -> dict[str, Any]:
+            if self.epoch in stops:
+                killed[self.epoch] = Path(shutil.copytree(folder, place / str(self.epoch)))
+            row = original(self, bar)
+            if self.epoch == 1:
+                logits.append(self.test_logits())
+            return row
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(engine.Trainer, "run_epoch", run_epoch)
+            record = train(run, folder, progress=False, base=base_of(name, bases))
+        assert set(killed) == stops
+        runs[name] = Whole(folder, record, *logits, killed)
+        return runs[name]
+
+    return trained
+
+
 @pytest.mark.parametrize("name", OWN)
 def test_a_method_trains_resumes_and_records(
-    name: str, bases: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, bases: dict[str, Path], whole: Callable[[str], Whole], tmp_path: Path
 ) -> None:
-    run, base, whole, parts = config(name), base_of(name, bases), tmp_path / "whole", tmp_path / "parts"
-    record = train(run, whole, progress=False, base=base)
+    run, base, done = config(name), base_of(name, bases), whole(name)
+    record = done.record
     losses = [row["train_loss"] for row in record["epochs"]]
     if STRATEGIES[run.strategy].learns:
         assert losses[-1] < losses[0]
     else:
         assert losses[-1] == pytest.approx(losses[0], rel=1e-5)  # the same network, in another order
-    assert records.load(whole)["config"]["method"] == name
+    assert records.load(done.folder)["config"]["method"] == name
     assert records.label(record) == methods.METHODS[name].title
     assert ("base" in record) == (base is not None)
-    assert evaluate(whole)["top1"] == pytest.approx(record["final"]["last"]["top1"])
-
-    original, ends = engine.Trainer.run_epoch, int(run.epochs or 0)
-    for stop in {1, ends - 1}:  # an interruption early and late; every epoch writes a checkpoint
-
-        def interrupted(self: engine.Trainer, bar: Any = None, stop: int = stop) -> dict[str, Any]:
-            if self.epoch == stop:
-                raise KeyboardInterrupt
-            return original(self, bar)
-
-        folder = parts / str(stop)
-        monkeypatch.setattr(engine.Trainer, "run_epoch", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            train(run, folder, progress=False, base=base)
-        monkeypatch.setattr(engine.Trainer, "run_epoch", original)
+    assert evaluate(done.folder)["top1"] == pytest.approx(record["final"]["last"]["top1"])
+    for stop, killed in done.killed.items():
+        folder = Path(shutil.copytree(killed, tmp_path / str(stop)))
         torch.manual_seed(1234)  # the resumed process has another state of its own
         assert numbers(train(run, folder, progress=False, base=base, resume=True)) == numbers(record)
 
 
-def test_methods_end_at_different_networks(bases: dict[str, Path]) -> None:
+def test_an_interrupted_method_leaves_what_a_killed_one_does(
+    bases: dict[str, Path], whole: Callable[[str], Whole], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An exception inside `train` may write no more than the end of the process."""
+    name, original = "lfme", engine.Trainer.run_epoch
+
+    def interrupted(self: engine.Trainer, bar: Any = None) -> dict[str, Any]:
+        if self.epoch == 1:
+            raise KeyboardInterrupt
+        return original(self, bar)
+
+    monkeypatch.setattr(engine.Trainer, "run_epoch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(config(name), tmp_path / "run", progress=False, base=base_of(name, bases))
+    monkeypatch.setattr(engine.Trainer, "run_epoch", original)
+    done = whole(name)
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {path.name for path in done.killed[1].iterdir()}
+    again = train(config(name), tmp_path / "run", progress=False, base=base_of(name, bases), resume=True)
+    assert numbers(again) == numbers(done.record)
+
+
+def test_methods_end_at_different_networks(whole: Callable[[str], Whole]) -> None:
     """No method silently trains another one: after an epoch, all logits differ."""
-    ends: dict[str, torch.Tensor] = {}
-    for name in OWN:
-        data = engine.load_dataset("digits_lt")
-        run = config(name, epochs=1)
-        base = engine.prepare_base(run, base_of(name, bases), None, train)
-        trainer = engine.Trainer(run, data, torch.device("cpu"), precision="float32", base=base)
-        trainer.run_epoch()
-        ends[name] = trainer.test_logits()
+    ends = {name: whole(name).first_logits for name in OWN}
     # Deferred weights come in the last fifth, and the first epoch of the progressive sampler is uniform.
     early = {name: {**methods.settings(name), "drw": False} for name in OWN}
     early["progressive"]["sampler"] = "uniform"
