@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import lzma
 import random
-import signal
-import subprocess
-import sys
+import shutil
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from processes import start, wait_for
 
 from lt_core import records
 from lt_core.training import CheckpointError, RunConfig, TrainingError, engine, train
@@ -26,37 +25,45 @@ def numbers(record: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in json.loads(records.dumps(record)).items() if key != "environment"}
 
 
+class Whole:
+    """The uninterrupted run: its numbers, and its folder after some of its epochs."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        original = engine.Trainer.run_epoch
+
+        def run_epoch(trainer: engine.Trainer, bar: Any = None) -> dict[str, Any]:
+            if trainer.epoch in (1, 2, 5):
+                shutil.copytree(place / "run", place / str(trainer.epoch))
+            return original(trainer, bar)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("lt_core.training.devices.cpu_has_bfloat16", lambda: False)  # as for every test
+            patch.setattr(engine.Trainer, "run_epoch", run_epoch)
+            self.numbers = numbers(train(CONFIG, place / "run", progress=False, resume=True))
+
+    def stopped(self, folder: Path, epochs: int) -> None:
+        """Make ``folder`` what a process leaves that ends after so many epochs."""
+        shutil.copytree(self.place / str(epochs), folder, dirs_exist_ok=True)
+
+
 @pytest.fixture(scope="module")
-def uninterrupted() -> dict[str, Any]:
-    return numbers(train(CONFIG, progress=False))
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    return Whole(tmp_path_factory.mktemp("whole"))
 
 
 class StopHere(Exception):
     """Stands for a process that ends between two epochs."""
 
 
-def interrupted(folder: Path, epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run that ends after ``epochs`` epochs."""
-    original = engine.Trainer.run_epoch
-
-    def stop(self: engine.Trainer, bar: Any = None) -> dict[str, Any]:
-        if self.epoch == epochs:
-            raise StopHere
-        return original(self, bar)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(engine.Trainer, "run_epoch", stop)
-        with pytest.raises(StopHere):
-            train(CONFIG, folder, progress=False, resume=True)
-
-
 @pytest.mark.parametrize(
-    "options", [{"loss": "ldam", "drw": True}, *({"loss": name} for name in ("ala", "ce", "gcl", "eql"))]
+    "options",
+    [{"loss": "ldam", "drw": True, "dataset": "synthetic"}, *({"loss": name} for name in ("ala", "ce", "gcl", "eql"))],
 )
 def test_resuming_in_every_epoch_gives_the_uninterrupted_numbers(
     options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = RunConfig(dataset="synthetic", recipe="short", epochs=3, batch_size=64, **options)
+    config = RunConfig(**{"dataset": "digits_lt", "recipe": "short", "epochs": 3, "batch_size": 64, **options})
     expected = numbers(train(config, progress=False))
     original = engine.Trainer.run_epoch
 
@@ -73,45 +80,48 @@ def test_resuming_in_every_epoch_gives_the_uninterrupted_numbers(
     assert numbers(train(config, tmp_path / "run", progress=False, resume=True)) == expected
 
 
-def test_killed_at_random_points_then_resumed(uninterrupted: dict[str, Any], tmp_path: Path) -> None:
+def test_killed_at_random_points_then_resumed(whole: Whole, tmp_path: Path) -> None:
     """SIGKILL, several times, at moments that a seed does not foresee; the last call runs to the end."""
     out = tmp_path / "run"
-    command = [sys.executable, "-m", "lt_core", "train", "--out", str(out), "--resume", "--dataset", "synthetic"]
-    command += ["--loss", "gala"]
+    command = ["train", "--out", str(out), "--resume", "--dataset", "synthetic", "--loss", "gala"]
     command += ["--recipe", "strong", "--backbone", "resnet8", "--epochs", "6", "--batch-size", "64", "--device", "cpu"]
-    command += ["--dataset", "synthetic", "--precision", "float32"]
+    command += ["--precision", "float32"]
+    last = out / "last.pt"
+
+    def written() -> int | None:
+        return last.stat().st_mtime_ns if last.exists() else None
+
     chance = random.Random()
     kills = 0
     for wait in (0.2, 1.5, 1.5, 1.5):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        before = (out / "last.pt").stat().st_mtime_ns if (out / "last.pt").exists() else None
-        deadline = time.monotonic() + 60
-        while process.poll() is None and time.monotonic() < deadline:  # let it get at least one epoch further
-            if (out / "last.pt").exists() and (out / "last.pt").stat().st_mtime_ns != before:
-                break
-            time.sleep(0.01)
+        before = written()
+        process = start(*command)
+        wait_for(lambda before=before: written() != before, process)  # let it get at least one epoch further
         time.sleep(chance.uniform(0, wait))
-        if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
+        if process.is_alive():
+            process.kill()
             kills += 1
-        process.wait()
+        process.join()
     assert kills >= 1
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert numbers(records.load(out)) == uninterrupted
+    process = start(*command, errors=tmp_path / "errors")
+    process.join(120)
+    assert process.exitcode == 0, (tmp_path / "errors").read_text()
+    assert numbers(records.load(out)) == whole.numbers
 
 
-def test_resume_of_a_finished_run_changes_nothing(uninterrupted: dict[str, Any], tmp_path: Path) -> None:
+def test_resume_of_a_finished_run_changes_nothing(whole: Whole, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    assert numbers(train(CONFIG, out, progress=False, resume=True)) == uninterrupted
+    shutil.copytree(whole.place / "run", out)
     history = (out / "history.csv").read_text()
-    assert numbers(train(CONFIG, out, progress=False, resume=True)) == uninterrupted
+    assert numbers(train(CONFIG, out, progress=False, resume=True)) == whole.numbers
     assert (out / "history.csv").read_text() == history
 
 
-def test_threads_compile_and_precision_are_the_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_compile_and_precision_are_the_checkpoints(
+    whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out, threads = tmp_path / "run", torch.get_num_threads()
-    interrupted(out, 1, monkeypatch)
+    whole.stopped(out, 5)
     saved = torch.load(out / "last.pt", weights_only=True)
     saved |= {"threads": threads + 1}
     torch.save(saved, out / "last.pt")
@@ -140,9 +150,9 @@ def test_threads_compile_and_precision_are_the_checkpoints(tmp_path: Path, monke
     ],
 )
 def test_what_a_run_keeps_is_not_changed_when_it_goes_on(
-    asked: dict[str, Any], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    asked: dict[str, Any], message: str, whole: Whole, tmp_path: Path
 ) -> None:
-    interrupted(tmp_path, 1, monkeypatch)
+    whole.stopped(tmp_path, 1)
     before = (tmp_path / "last.pt").read_bytes()
     with pytest.raises(TrainingError, match=message):
         train(CONFIG, tmp_path, progress=False, resume=True, **asked)
@@ -151,14 +161,25 @@ def test_what_a_run_keeps_is_not_changed_when_it_goes_on(
 
 def test_a_resumed_run_names_all_commits_that_trained_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The commit is that of the process's start, and a commit that trains twice in a row is named once."""
+    config = RunConfig(dataset="digits_lt", recipe="short", epochs=4)
+    original = engine.Trainer.run_epoch
     for epochs, commit in ((1, "aaaa"), (2, "bbbb"), (3, "bbbb")):
+
+        def stop(self: engine.Trainer, bar: Any = None, epochs: int = epochs) -> dict[str, Any]:
+            if self.epoch == epochs:
+                raise StopHere
+            return original(self, bar)
+
         monkeypatch.setattr(records, "git_commit", lambda commit=commit: commit)
-        interrupted(tmp_path, epochs, monkeypatch)
-    environment = train(CONFIG, tmp_path, progress=False, resume=True)["environment"]
+        with monkeypatch.context() as patch:
+            patch.setattr(engine.Trainer, "run_epoch", stop)
+            with pytest.raises(StopHere):
+                train(config, tmp_path, progress=False, resume=True)
+    environment = train(config, tmp_path, progress=False, resume=True)["environment"]
     assert environment["commit"] == "aaaa"
     assert environment["commits"] == ["aaaa", "bbbb"]
     monkeypatch.setattr(records, "git_commit", lambda: "cccc")
-    single = train(RunConfig(dataset="synthetic", recipe="short", epochs=1), progress=False)["environment"]
+    single = train(RunConfig(dataset="digits_lt", recipe="short", epochs=1), progress=False)["environment"]
     assert single["commit"] == "cccc"
     assert "commits" not in single
 
@@ -184,9 +205,9 @@ def test_a_checkpoint_of_the_first_version_goes_on(tmp_path: Path) -> None:
 
 
 def test_runs_of_strong_from_before_it_was_as_released_are_refused_with_the_reason(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    whole: Whole, tmp_path: Path
 ) -> None:
-    interrupted(tmp_path, 1, monkeypatch)
+    whole.stopped(tmp_path, 1)
     saved = torch.load(tmp_path / "last.pt", weights_only=True)
     del saved["config"]["classifier_init"]
     torch.save(saved, tmp_path / "last.pt")
@@ -199,18 +220,16 @@ def test_runs_of_strong_from_before_it_was_as_released_are_refused_with_the_reas
         train(config, tmp_path, progress=False, resume=True)
 
 
-def test_another_configuration_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    interrupted(tmp_path, 1, monkeypatch)
+def test_another_configuration_is_refused(whole: Whole, tmp_path: Path) -> None:
+    whole.stopped(tmp_path, 1)
     other = RunConfig.from_dict({**CONFIG.to_dict(), "seed": 5, "loss_options": {"lambda_pos": 2.0}})
     with pytest.raises(CheckpointError, match=r"another configuration: loss_options .*, seed 0 there, 5 here"):
         train(other, tmp_path, progress=False, resume=True)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "foreign", "empty"])
-def test_a_bad_checkpoint_names_the_previous_one_and_is_left_alone(
-    damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uninterrupted: dict[str, Any]
-) -> None:
-    interrupted(tmp_path, 3, monkeypatch)
+def test_a_bad_checkpoint_names_the_previous_one_and_is_left_alone(damage: str, whole: Whole, tmp_path: Path) -> None:
+    whole.stopped(tmp_path, 5)
     last, previous = tmp_path / "last.pt", tmp_path / "previous.pt"
     good = previous.read_bytes()
     if damage == "foreign":
@@ -224,13 +243,11 @@ def test_a_bad_checkpoint_names_the_previous_one_and_is_left_alone(
     assert last.read_bytes() == bad
     assert previous.read_bytes() == good
     previous.replace(last)  # what the message advises
-    assert numbers(train(CONFIG, tmp_path, progress=False, resume=True)) == uninterrupted
+    assert numbers(train(CONFIG, tmp_path, progress=False, resume=True)) == whole.numbers
 
 
-def test_a_full_disk_stops_the_run_and_leaves_the_good_checkpoint(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    interrupted(tmp_path, 2, monkeypatch)
+def test_a_full_disk_stops_the_run_and_leaves_the_good_checkpoint(whole: Whole, tmp_path: Path) -> None:
+    whole.stopped(tmp_path, 2)
     before = (tmp_path / "last.pt").read_bytes()
     (tmp_path / ".last.pt.new").symlink_to("/dev/full")
     with pytest.raises(CheckpointError, match=r"cannot be written: the disk is full; the last good one is .*last\.pt"):
@@ -239,8 +256,8 @@ def test_a_full_disk_stops_the_run_and_leaves_the_good_checkpoint(
     assert not list(tmp_path.glob(".*.new"))
 
 
-def test_without_resume_a_run_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    interrupted(tmp_path, 1, monkeypatch)
+def test_without_resume_a_run_is_refused(whole: Whole, tmp_path: Path) -> None:
+    whole.stopped(tmp_path, 1)
     with pytest.raises(TrainingError, match="already holds a run"):
         train(CONFIG, tmp_path, progress=False)
 
@@ -248,7 +265,7 @@ def test_without_resume_a_run_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
 def test_checkpoint_every_few_epochs_and_always_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     epochs: list[int] = []
     monkeypatch.setattr(engine, "save_checkpoint", lambda folder, content: epochs.append(content["epoch"]))
-    config = RunConfig(dataset="synthetic", recipe="short", epochs=5, batch_size=245)
+    config = RunConfig(dataset="digits_lt", recipe="short", epochs=5, batch_size=245)
     train(config, tmp_path, progress=False, checkpoint_every=2)
     assert epochs == [2, 4, 5]
     with pytest.raises(ValueError, match="checkpoint_every is 0"):
