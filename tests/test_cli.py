@@ -7,6 +7,7 @@ five seconds on importing PyTorch. What only a process can show is asked of one.
 from __future__ import annotations
 
 import io
+import os
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from processes import start, wait_for
 
 from lt_core import cli, records
 from lt_core.cli import main, parse_options, parse_order
@@ -195,27 +197,16 @@ def test_without_a_terminal_a_run_speaks_line_by_line(tmp_path: Path) -> None:
     assert line == f"epoch 2/2: loss {loss:.3f}, top-1 {top1:.1f}"
 
 
-def interrupt(*arguments: str, out: Path) -> tuple[int, str]:
+def interrupt(*arguments: str, out: Path) -> tuple[int | None, str]:
     """Ctrl-C for a training as soon as it has written a checkpoint; its exit status and what it said last."""
-    command = [sys.executable, "-m", "lt_core", "train", *arguments, "--out", str(out)]
-    training = subprocess.Popen(
-        command,
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
-    )
-    checkpoint, began, deadline = out / "last.pt", time.time(), time.monotonic() + 120
-    while training.poll() is None and time.monotonic() < deadline:
-        if checkpoint.exists() and checkpoint.stat().st_mtime > began:
-            break
-        time.sleep(0.01)
-    training.send_signal(signal.SIGINT)
-    try:
-        _, said = training.communicate(timeout=60)
-    finally:
+    checkpoint, errors, began = out / "last.pt", out.with_name("errors"), time.time()
+    training = start("train", *arguments, "--out", str(out), errors=errors)
+    wait_for(lambda: checkpoint.exists() and checkpoint.stat().st_mtime > began, training)
+    os.kill(training.pid or 0, signal.SIGINT)
+    training.join(60)
+    if training.is_alive():
         training.kill()
-    return training.returncode, said.splitlines()[-1]
+    return training.exitcode, errors.read_text().splitlines()[-1]
 
 
 def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
@@ -252,16 +243,13 @@ def test_two_trainings_in_one_directory(tmp_path: Path) -> None:
     """The second one, in another process, ends with one line; the first one's run is whole."""
     out = tmp_path / "run"
     command = ["train", *SMALL, "--epochs", "5", "--out", str(out)]
-    first = subprocess.Popen(
-        [sys.executable, "-m", "lt_core", *command], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-    )
-    deadline = time.monotonic() + 120
-    while not (out / "last.pt").exists() and first.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
+    first = start(*command)
+    wait_for((out / "last.pt").exists, first)
     second = lt(*command, "--resume")
     assert second.returncode == 1
     assert second.stderr.splitlines() == [f"error: another training is at work in {out}"]
-    assert first.wait(120) == 0
+    first.join(120)
+    assert first.exitcode == 0
     assert len(records.load(out)["epochs"]) == 5
 
 

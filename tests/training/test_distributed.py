@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 import torch.multiprocessing as mp
+from processes import METHOD
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -63,7 +64,7 @@ def worker(rank: int, world: int, port: int, folder: str) -> None:
 
 def test_two_processes_give_the_accumulators_of_one(tmp_path: Path) -> None:
     single = fifty_steps(0, 1)
-    mp.spawn(worker, (2, free_port(), str(tmp_path)), nprocs=2)
+    mp.start_processes(worker, (2, free_port(), str(tmp_path)), nprocs=2, start_method=METHOD)
     for rank in (0, 1):
         both = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
         for name, value in single.items():
@@ -98,7 +99,7 @@ def test_two_processes_give_the_gradient_of_the_whole_batch(values: dict[str, An
     """Also with class weights and with a last batch that does not split evenly."""
     values = {**values, "recipe": "short", "epochs": 2, "batch_size": 64}
     engine_worker(0, 1, 0, str(tmp_path), values)
-    mp.spawn(engine_worker, (2, free_port(), str(tmp_path), values), nprocs=2)
+    mp.start_processes(engine_worker, (2, free_port(), str(tmp_path), values), nprocs=2, start_method=METHOD)
     one, two = (torch.load(tmp_path / f"{n}.pt", weights_only=True) for n in (1, 2))
     for name in one:
         torch.testing.assert_close(two[name], one[name], rtol=1e-3, atol=1e-5, msg=name)
