@@ -20,11 +20,13 @@ from lt_core.training.strategies import Plain
 from lt_core.validation import trusted_values
 
 CPU = torch.device("cpu")
+DATA = lt.data.synthetic(max_count=50, test_per_class=2)  # 161 images, in place of 490
+OWN_WEIGHTS = ("cb", "cb_focal")  # which deferred re-weighting cannot set
 
 
 def trainer(loss: str, batch_size: int = 64, **values: Any) -> engine.Trainer:
     config = RunConfig(dataset="synthetic", loss=loss, recipe="short", epochs=2, batch_size=batch_size, **values)
-    return engine.Trainer(config, lt.data.load_dataset("synthetic"), CPU)
+    return engine.Trainer(config, DATA, CPU)
 
 
 class HostCopies(TorchDispatchMode):
@@ -41,13 +43,12 @@ class HostCopies(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("drw", [False, True])
-@pytest.mark.parametrize("loss", LOSS_NAMES)
+@pytest.mark.parametrize(
+    ("loss", "drw"), [(loss, drw) for loss in LOSS_NAMES for drw in (False, True) if not (drw and loss in OWN_WEIGHTS)]
+)
 def test_copies_to_the_host_do_not_depend_on_the_number_of_steps(loss: str, drw: bool) -> None:
-    if loss in ("cb", "cb_focal"):
-        drw = False
     counts = []
-    for batch_size in (32, 245):
+    for batch_size in (32, 100):
         run = trainer(loss, batch_size, drw=drw)
         with HostCopies() as copies:
             run.train_epoch()
@@ -62,7 +63,7 @@ def test_the_step_compiles_to_one_graph_with_the_eager_numbers(loss: str) -> Non
     eager, compiled = trainer(loss), trainer(loss)
     step = compiled.step
     step.forward = torch.compile(step.strategy.step, fullgraph=True, dynamic=False, backend="aot_eager")
-    images, targets = eager.images[:64], eager.targets[:64]
+    images, targets = eager.images[::10], eager.targets[::10]  # all classes but the rarest
     for seed in range(3):
         torch.manual_seed(seed)  # of what a loss draws
         expected, outputs = eager.step(images, targets)
