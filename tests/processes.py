@@ -20,17 +20,17 @@ CONTEXT = get_context(METHOD)
 CONTEXT.set_forkserver_preload(["lt_core.cli", "lt_core.report.comparison", "pandas", "torch._dynamo", "torchmetrics"])
 
 
-def start(*arguments: str, errors: str | Path = os.devnull) -> BaseProcess:
-    """``python -m lt_core`` with these arguments; ``errors`` gets what it says on stderr."""
-    process = CONTEXT.Process(target=_main, args=(arguments, str(errors)), daemon=True)
+def start(*arguments: str, output: str | Path = os.devnull, errors: str | Path = os.devnull) -> BaseProcess:
+    """``python -m lt_core`` with these arguments; what it says on stdout and stderr goes to these files."""
+    process = CONTEXT.Process(target=_main, args=(arguments, str(output), str(errors)), daemon=True)
     process.start()
     return process
 
 
-def _main(arguments: tuple[str, ...], errors: str) -> None:
+def _main(arguments: tuple[str, ...], output: str, errors: str) -> None:
     from lt_core.cli import main
 
-    for number, path in ((1, os.devnull), (2, errors)):
+    for number, path in ((1, output), (2, errors)):
         with open(path, "w", encoding="utf-8") as file:
             os.dup2(file.fileno(), number)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it

@@ -11,14 +11,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from processes import start, wait_for
 from typer.testing import CliRunner
 
 from lt_core import records
@@ -35,7 +34,7 @@ from lt_core.training.configs import (
 )
 from lt_core.training.locking import locked
 
-SMALL = {"dataset": "synthetic", "recipe": "short", "imbalance_factor": 10, "epochs": 4, "batch_size": 64}
+SMALL = {"dataset": "synthetic", "recipe": "short", "imbalance_factor": 50, "epochs": 4, "batch_size": 64}
 
 
 def write(folder: Path, content: Any, name: str = "grid.yaml") -> Path:
@@ -688,24 +687,19 @@ def test_finished_runs_are_skipped_and_broken_ones_rerun_or_reported(
     assert {path.name: path.read_bytes() for path in ce.glob("*.pt")} == before
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 90.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
-
-
 def test_after_ctrl_c_the_numbers_are_those_of_an_uninterrupted_grid(
     whole: tuple[Path, list[grid.Run]], tmp_path: Path
 ) -> None:
     out, file = tmp_path / "out", write(tmp_path, {"defaults": SMALL, "runs": RUNS["runs"][:2]})
-    command = [sys.executable, "-m", "lt_core", "grid", str(file), "--out", str(out), "--jobs", "2", "--device", "cpu"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    wait_for(lambda: any(out.rglob("history.csv")) or process.poll() is not None)
-    process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130, stderr
-    assert stdout == ""
+    command = ["grid", str(file), "--out", str(out), "--jobs", "2", "--device", "cpu"]
+    said, errors = tmp_path / "said", tmp_path / "errors"
+    process = start(*command, output=said, errors=errors)
+    wait_for(lambda: any(out.rglob("history.csv")), process)
+    os.kill(process.pid or 0, signal.SIGINT)
+    process.join(60)
+    stderr = errors.read_text()
+    assert process.exitcode == 130, stderr
+    assert said.read_text() == ""
     last = stderr.splitlines()[-1]  # a slow machine also prints a line of progress now and then
     assert last == f"error: interrupted; {out / 'status.csv'} says how far, and the same command goes on"
     assert "Traceback" not in stderr
