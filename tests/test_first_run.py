@@ -50,7 +50,7 @@ def test_a_comparison_that_cannot_be_made_is_refused_before_the_training(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert call(["train", "--out", "runs/x", "--compare", "nowhere"], monkeypatch) == 1
-    small = ["--dataset", "synthetic", "--recipe", "short", "--epochs", "1"]
+    small = ["--dataset", "digits_lt", "--epochs", "1"]
     assert call(["train", *small, "--imbalance-factor", "50", "--out", "runs/y"], monkeypatch) == 0
     assert call(["train", *small, "--out", "runs/x", "--compare", "runs/y"], monkeypatch) == 1
     missing, other = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
@@ -76,7 +76,7 @@ def test_what_is_unfinished_and_what_was_finished_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    command = ["train", "--dataset", "synthetic", "--recipe", "short", "--epochs", "2", "--out", "run"]
+    command = ["train", "--dataset", "digits_lt", "--epochs", "2", "--out", "run"]
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
