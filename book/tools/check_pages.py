@@ -19,7 +19,8 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 PAGE_LIMIT = 1_500_000  # bytes
 SOURCE_LIMIT = 60_000  # bytes of JavaScript in one widget
-WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
+WIDGET_STATE = "application/vnd.jupyter.widget-state+json"  # of a notebook, in its metadata
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"  # of an output that shows a widget
 IMAGE = re.compile(r'<img\b[^>]*?\bsrc="([^"]+)"')
 
 

@@ -17,8 +17,6 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-
 from pages import ROOT, displays, pages, prose
 
 TESTS = ROOT / "tests" / "book"

@@ -6,15 +6,13 @@ import ast
 import html
 import math
 import re
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from check_pages import widget_models
+from check_pages import WIDGET_VIEW, widget_models
+from pages import parsed
 
 NUMBER = re.compile(
     r"(?<![\w.,])(\d{1,3}(?:,\d{3})+|\d+)?(\.\d+)?(?![A-Za-z\d])"
@@ -98,11 +96,11 @@ def values_in(text: str) -> set[float]:
 
 def code_values(source: str) -> set[float]:
     """The numbers in a cell's code, without those of calls that only draw."""
-    tree = ast.parse(re.sub(r"(?m)^(\s*)[!%].*$", r"\1pass", source))
+    tree = parsed(source)
     drawn = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func).startswith(DRAWS)]
     skipped = {id(inner) for node in drawn for inner in ast.walk(node)}
-    constants = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in skipped]
-    return {float(node.value) for node in constants if type(node.value) in (int, float)}
+    kept = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in skipped]
+    return {float(node.value) for node in kept if type(node.value) in (int, float)}
 
 
 def output_values(path: Path, output: Any) -> set[float]:
@@ -111,7 +109,7 @@ def output_values(path: Path, output: Any) -> set[float]:
     found = values_in(output.get("text", ""))
     for kind in ("text/html", "text/markdown", "text/plain"):
         found |= values_in(data.get(kind, "").partition("<svg")[0])
-    view = data.get("application/vnd.jupyter.widget-view+json", {}).get("model_id")
+    view = data.get(WIDGET_VIEW, {}).get("model_id")
     return found | (stored_values(widget_models(path), view, set()) if view else set())
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import sys
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).parent))
 
 import nbformat
 from check_pages import ROOT, toc_pages
@@ -47,6 +46,11 @@ def cells(path: Path) -> list[Any]:
 
 def tags(cell: Any) -> set[str]:
     return set(cell.metadata.get("tags", []))
+
+
+def parsed(source: str) -> ast.Module:
+    """A cell's code, with ``pass`` for shell lines and magics."""
+    return ast.parse(re.sub(r"(?m)^(\s*)[!%].*$", r"\1pass", source))
 
 
 def prose(path: Path) -> str:
