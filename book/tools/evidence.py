@@ -63,7 +63,7 @@ def plain(text: str) -> str:
 
 
 def equalities(text: str) -> dict[str, bool]:
-    """The results of the arithmetic that a text writes out, ``2 * 3 = 6``, each with whether it comes out so.
+    """The results of the arithmetic that a text writes out, ``2 * 3 = 6``, each with whether it comes out so each time.
 
     The last digit of a decimal may be off by one, since the numbers of the left side may be rounded.
     """
@@ -74,12 +74,13 @@ def equalities(text: str) -> dict[str, bool]:
         if not re.search(r"[\d)] *[-*/+] *[\d(ls]|log|sqrt", left):
             continue
         try:
-            value = eval(left.strip(), {"__builtins__": {}}, FUNCTIONS)
-        except (SyntaxError, TypeError, ValueError, ZeroDivisionError):
-            continue  # no arithmetic: a bracket of the sentence, two numbers in a row
+            value = float(eval(left.strip(), {"__builtins__": {}}, FUNCTIONS))
+        except (ArithmeticError, NameError, SyntaxError, TypeError, ValueError):
+            continue  # no arithmetic: a bracket of the sentence, two numbers in a row, a function of nothing
         unit = 10.0 ** -len(right.partition(".")[2])
         close = abs(value * (100 if percent else 1) - float(right)) <= (unit if unit < 1 else 0.5) * (1 + 1e-9)
-        found[right.lstrip("-")] = close
+        result = right.lstrip("-")
+        found[result] = close and found.get(result, True)
     return found
 
 

@@ -91,7 +91,7 @@ def bare(argument: str) -> str:
 
 def fractions(latex: str) -> Iterator[str]:
     """Numerator and denominator change places, unless they are alike."""
-    for found in re.finditer(r"\\t?frac(?![A-Za-z])", latex):
+    for found in re.finditer(r"\\[td]?frac(?![A-Za-z])", latex):
         one = skip_blanks(latex, found.end())
         middle = argument(latex, one)
         two = skip_blanks(latex, middle)

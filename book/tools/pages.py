@@ -30,10 +30,11 @@ def chapters() -> list[Path]:
 
 
 def page_named(name: str) -> Path:
-    """The page whose file has this name, or begins with this number."""
-    found = [path for path in pages() if name in (path.stem, path.name, path.stem.split("_")[0], str(path))]
+    """The page whose file has this name or path, or begins with this number."""
+    names = {path: (path.stem, path.name, path.stem.split("_")[0]) for path in pages()}
+    found = [path for path in names if name in names[path] or path == Path(name).resolve()]
     if len(found) != 1:
-        sys.exit(f"no page is called {name!r}; there are {', '.join(path.stem for path in pages())}")
+        sys.exit(f"no page is called {name!r}; there are {', '.join(path.stem for path in names)}")
     return found[0]
 
 
