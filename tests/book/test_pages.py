@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "book" / "tools"))
 
 from check_pages import toc_pages, widget_models
 from displays import equation_tests, faults
+from notebooks import normalise
 from pages import chapters, displays, page_named, pages, prose
 
 ROOT = Path(__file__).parents[2]
@@ -77,6 +78,15 @@ def test_notebook_is_executed_without_errors(path: Path) -> None:
         for output in cell.outputs:
             assert output.output_type != "error", cell.source
             assert not (output.output_type == "stream" and output.name == "stderr"), cell.source
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_notebook_is_as_its_command_writes_it(path: Path) -> None:
+    before = read(path)
+    after = normalise(read(path))
+    assert before.metadata == after.metadata
+    changed = [old.source for old, new in zip(before.cells, after.cells, strict=True) if old != new]
+    assert not changed, f"run python book/tools/notebooks.py {path.relative_to(ROOT)}; cells that differ:\n{changed}"
 
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda p: p.stem)
