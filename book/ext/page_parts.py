@@ -73,10 +73,12 @@ def draw_preview(app: Sphinx, error: Exception | None) -> None:
         return
     from matplotlib.figure import Figure
 
+    from lt_core.plots import BLUE, GREEN, RED
+
     figure = Figure(figsize=(12, 6.3), dpi=100, facecolor="#ffffff")
     axes = figure.add_axes((0.07, 0.08, 0.86, 0.56))
     sizes = [100 ** (-place / 9) for place in range(10)]
-    colours = ["#0072b2"] * 3 + ["#00835f"] * 4 + ["#c65300"] * 3  # many, medium, few, as everywhere in the book
+    colours = [BLUE] * 3 + [GREEN] * 4 + [RED] * 3  # many, medium, few, as everywhere in the book
     axes.bar(range(10), sizes, color=colours, width=0.82)
     axes.set_axis_off()
     figure.text(0.93, 0.86, "Logit Adjustment", size=46, ha="right", weight="bold", color="#1c1e21")

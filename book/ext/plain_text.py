@@ -8,16 +8,24 @@ from collections.abc import Iterator
 
 from docutils import nodes
 
+FRACTION = re.compile(r"\\[td]?frac\s*(\{[^{}+-]*\}|\w)\s*(\{[^{}+-]*\}|\w)")  # that need no brackets in a line
 COMMAND = re.compile(r"\\([A-Za-z]+)\*?")
-SYMBOLS = {"infty": "∞", "le": "≤", "ge": "≥", "ne": "≠", "to": "→", "times": "×", "approx": "≈", "in": "∈"}
+SPACING = re.compile(r"\\[,:;>! \\]")
+SYMBOLS = {
+    "infty": "∞", "le": "≤", "ge": "≥", "ne": "≠", "to": "→", "times": "×", "approx": "≈", "in": "∈", "cdot": "·",
+    "pm": "±", "sum": "∑", "prod": "∏", "mid": "|", "propto": "∝", "partial": "∂", "sqrt": "√", "dots": "…", "ell": "ℓ",
+}  # fmt: skip
+FUNCTIONS = {"log", "exp", "sin", "cos", "min", "max"}  # names that stay as they are
 NAMES = {"lambda": "LAMDA"}  # as Unicode spells it
-# What is in no reader's words: pictures and tables of outputs, and what the page does not show.
+# What is not taken: pictures, tables and displays, and what the page does not show.
 SKIPPED = (nodes.raw, nodes.comment, nodes.math_block, nodes.image, nodes.table)
 
 
 def symbol(command: re.Match[str]) -> str:
-    """θ for `\\theta`, a space for what only shapes the formula."""
+    """θ for `\\theta`, log for `\\log`, a space for what only shapes the formula."""
     name = command[1]
+    if name in FUNCTIONS:
+        return name if command.string[: command.start()].endswith("{") else f" {name} "  # n_{\max} is one word
     if name in SYMBOLS:
         return SYMBOLS[name]
     case = "CAPITAL" if name[0].isupper() else "SMALL"
@@ -28,7 +36,8 @@ def symbol(command: re.Match[str]) -> str:
 
 
 def readable(tex: str) -> str:
-    return " ".join(re.sub(r"[\\{}_^&~]", "", COMMAND.sub(symbol, tex)).split())
+    text = COMMAND.sub(symbol, SPACING.sub(" ", FRACTION.sub(r"\1/\2", tex)))
+    return " ".join(re.sub(r"[\\{}_^&]", "", text.replace("~", " ")).split())
 
 
 def inline(node: nodes.Node) -> str:
@@ -40,10 +49,15 @@ def inline(node: nodes.Node) -> str:
     return "".join(inline(child) for child in node.children if not isinstance(child, SKIPPED))
 
 
+def titled(section: nodes.section) -> bool:
+    """Whether it is a section of the page; what stands in a theorem or a solution is a section without a title."""
+    return bool(section.children) and isinstance(section[0], nodes.title)
+
+
 def blocks(node: nodes.Node) -> Iterator[nodes.TextElement]:
     """The paragraphs, captions and code of a section, without the sections inside it that have titles."""
     for child in node.children:
-        if isinstance(child, SKIPPED) or (isinstance(child, nodes.section) and child.next_node(nodes.title)):
+        if isinstance(child, SKIPPED) or (isinstance(child, nodes.section) and titled(child)):
             continue
         if isinstance(child, nodes.TextElement):
             yield child

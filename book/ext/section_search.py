@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
-from plain_text import blocks, inline
+from plain_text import blocks, inline, titled
 from sphinx.application import Sphinx
 
 Section = tuple[str, str, str, str]  # anchor, title, words, code
@@ -27,7 +27,7 @@ def sections(doctree: nodes.document) -> list[Section]:
     """Every section with a title, in order."""
     found = []
     for section in doctree.findall(nodes.section):
-        if section.children and isinstance(section[0], nodes.title):
+        if titled(section):
             parts = list(blocks(section))[1:]
             code = [part for part in parts if isinstance(part, nodes.literal_block)]
             words = [part for part in parts if not isinstance(part, nodes.literal_block)]
@@ -47,8 +47,7 @@ def write(app: Sphinx, error: Exception | None) -> None:
     known = json.loads(cache.read_text(encoding="utf-8")) if cache.is_file() else {}
     known = {name: found for name, found in {**known, **WRITTEN}.items() if name in app.env.all_docs}
     cache.write_text(json.dumps(known), encoding="utf-8")
-    order = [app.config.root_doc, *app.env.toctree_includes.get(app.config.root_doc, [])]
-    pages = [[app.builder.get_target_uri(name), known[name]] for name in order if name in known]
+    pages = [[app.builder.get_target_uri(name), known[name]] for name in app.env.collect_relations() if name in known]
     script = f"const SECTIONS = {json.dumps(pages, ensure_ascii=False, separators=(',', ':'))};\n"
     (Path(app.outdir) / "sections.js").write_text(script, encoding="utf-8")
 

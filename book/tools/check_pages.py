@@ -1,4 +1,4 @@
-"""Fail unless every page of `_toc.yml` was built as HTML, and `index.html` with it, and none is too heavy.
+"""Fail unless every page of `_toc.yml` was built as HTML, and `index.html` with it, and no page or widget is too heavy.
 
 A page is its HTML and the pictures it shows. What all pages share in `_static` is not counted.
 """
@@ -19,7 +19,8 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 PAGE_LIMIT = 1_500_000  # bytes
 SOURCE_LIMIT = 60_000  # bytes of JavaScript in one widget
-WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
+WIDGET_STATE = "application/vnd.jupyter.widget-state+json"  # of a notebook, in its metadata
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"  # of an output that shows a widget
 IMAGE = re.compile(r'<img\b[^>]*?\bsrc="([^"]+)"')
 
 
@@ -38,20 +39,16 @@ def toc_pages() -> list[str]:
     return list(pages(yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))))
 
 
-def page_bytes(path: Path) -> int:
-    """The size of a built page with its pictures, each counted once."""
+def page_faults(path: Path) -> list[str]:
+    """Pictures of a built page that the book lacks; where it has all, the size of the page with them, if too large."""
     text = path.read_text(encoding="utf-8")
     names = {unquote(source) for source in IMAGE.findall(text) if not source.startswith("data:")}
-    pictures = {(path.parent / name).resolve() for name in names if "_static/" not in name}
-    return path.stat().st_size + sum(picture.stat().st_size for picture in pictures)
-
-
-def heavy_pages(paths: list[Path]) -> list[str]:
-    return [
-        f"{path.relative_to(ROOT)} has {size:,} bytes with its pictures; at most {PAGE_LIMIT:,}"
-        for path in paths
-        if (size := page_bytes(path)) > PAGE_LIMIT
-    ]
+    pictures = {name: (path.parent / name).resolve() for name in sorted(names) if "_static/" not in name}
+    faults = [f"shows {name}, which is not in the book" for name, file in pictures.items() if not file.is_file()]
+    if not faults:
+        size = path.stat().st_size + sum(file.stat().st_size for file in set(pictures.values()))
+        faults += [f"has {size:,} bytes with its pictures; at most {PAGE_LIMIT:,}"] if size > PAGE_LIMIT else []
+    return [f"{path.relative_to(ROOT)} {fault}" for fault in faults]
 
 
 def widget_models(notebook: Path) -> dict[str, Any]:
@@ -81,7 +78,8 @@ def main() -> None:
     if missing:
         sys.exit(f"the build left out {len(missing)} pages: {', '.join(missing)}")
     notebooks = [path for name in names if (path := ROOT / f"{name}.ipynb").is_file()]
-    faults = heavy_pages(expected) + [fault for notebook in notebooks for fault in widget_faults(notebook)]
+    faults = [fault for page in expected for fault in page_faults(page)]
+    faults += [fault for notebook in notebooks for fault in widget_faults(notebook)]
     if faults:
         sys.exit("\n".join(faults))
     print(f"{len(expected)} pages built")

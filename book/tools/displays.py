@@ -17,8 +17,6 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-
 from pages import ROOT, displays, pages, prose
 
 TESTS = ROOT / "tests" / "book"
@@ -82,7 +80,10 @@ def equation_tests(folder: Path = TESTS) -> dict[str, Test]:
             source = "\n\n".join("\n".join(lines[first_line(f) - 1 : f.end_lineno]) for f in shown)
             mark = carried(node)
             value = ast.literal_eval(mark.args[0]) if mark else ""
-            found[name.removeprefix("test_").replace("_", "-")] = Test(path, node, source, value)
+            label = name.removeprefix("test_").replace("_", "-")
+            if label in found:
+                raise ValueError(f"{found[label].path.name} and {path.name} both have {name}; a display has one test")
+            found[label] = Test(path, node, source, value)
     return found
 
 

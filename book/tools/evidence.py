@@ -6,15 +6,13 @@ import ast
 import html
 import math
 import re
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from check_pages import widget_models
+from check_pages import WIDGET_VIEW, widget_models
+from pages import parsed
 
 NUMBER = re.compile(
     r"(?<![\w.,])(\d{1,3}(?:,\d{3})+|\d+)?(\.\d+)?(?![A-Za-z\d])"
@@ -65,7 +63,7 @@ def plain(text: str) -> str:
 
 
 def equalities(text: str) -> dict[str, bool]:
-    """The results of the arithmetic that a text writes out, ``2 * 3 = 6``, each with whether it comes out so.
+    """The results of the arithmetic that a text writes out, ``2 * 3 = 6``, each with whether it comes out so each time.
 
     The last digit of a decimal may be off by one, since the numbers of the left side may be rounded.
     """
@@ -76,12 +74,13 @@ def equalities(text: str) -> dict[str, bool]:
         if not re.search(r"[\d)] *[-*/+] *[\d(ls]|log|sqrt", left):
             continue
         try:
-            value = eval(left.strip(), {"__builtins__": {}}, FUNCTIONS)
-        except (SyntaxError, TypeError, ValueError, ZeroDivisionError):
-            continue  # no arithmetic: a bracket of the sentence, two numbers in a row
+            value = float(eval(left.strip(), {"__builtins__": {}}, FUNCTIONS))
+        except (ArithmeticError, NameError, SyntaxError, TypeError, ValueError):
+            continue  # no arithmetic: a bracket of the sentence, two numbers in a row, a function of nothing
         unit = 10.0 ** -len(right.partition(".")[2])
         close = abs(value * (100 if percent else 1) - float(right)) <= (unit if unit < 1 else 0.5) * (1 + 1e-9)
-        found[right.lstrip("-")] = close
+        result = right.lstrip("-")
+        found[result] = close and found.get(result, True)
     return found
 
 
@@ -98,11 +97,11 @@ def values_in(text: str) -> set[float]:
 
 def code_values(source: str) -> set[float]:
     """The numbers in a cell's code, without those of calls that only draw."""
-    tree = ast.parse(re.sub(r"(?m)^(\s*)[!%].*$", r"\1pass", source))
+    tree = parsed(source)
     drawn = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func).startswith(DRAWS)]
     skipped = {id(inner) for node in drawn for inner in ast.walk(node)}
-    constants = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in skipped]
-    return {float(node.value) for node in constants if type(node.value) in (int, float)}
+    kept = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in skipped]
+    return {float(node.value) for node in kept if type(node.value) in (int, float)}
 
 
 def output_values(path: Path, output: Any) -> set[float]:
@@ -111,7 +110,7 @@ def output_values(path: Path, output: Any) -> set[float]:
     found = values_in(output.get("text", ""))
     for kind in ("text/html", "text/markdown", "text/plain"):
         found |= values_in(data.get(kind, "").partition("<svg")[0])
-    view = data.get("application/vnd.jupyter.widget-view+json", {}).get("model_id")
+    view = data.get(WIDGET_VIEW, {}).get("model_id")
     return found | (stored_values(widget_models(path), view, set()) if view else set())
 
 

@@ -10,9 +10,6 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent))
 
 from displays import Test, displays, equation_tests, faults, pages, prose
 
@@ -94,7 +91,7 @@ def bare(argument: str) -> str:
 
 def fractions(latex: str) -> Iterator[str]:
     """Numerator and denominator change places, unless they are alike."""
-    for found in re.finditer(r"\\t?frac(?![A-Za-z])", latex):
+    for found in re.finditer(r"\\[td]?frac(?![A-Za-z])", latex):
         one = skip_blanks(latex, found.end())
         middle = argument(latex, one)
         two = skip_blanks(latex, middle)

@@ -19,11 +19,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent))
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
 import nbformat
-from check_pages import ROOT, WIDGET_STATE, toc_pages
+from check_pages import ROOT, WIDGET_STATE, WIDGET_VIEW, toc_pages
 from nbclient import NotebookClient
 from PIL import Image, ImageChops, ImageStat
 
@@ -34,7 +31,6 @@ VISIBLE = 0.2  # of 255: mean difference of a picture's pixels from which all co
 CELL_TIMEOUT = 120  # seconds, as in the check
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 LANGUAGE = {"name": "python", "pygments_lexer": "ipython3"}  # cells may hold shell lines and magics
-VIEW = "application/vnd.jupyter.widget-view+json"
 LINKS = ("LinkModel", "DirectionalLinkModel")
 MODEL_ID = re.compile(r"(?<![0-9a-z])[0-9a-f]{32}(?![0-9a-z])")
 REFERENCE = re.compile(r'"IPY_MODEL_([0-9a-f]{32})"')
@@ -65,7 +61,7 @@ def shown_models(notebook: nbformat.NotebookNode, state: dict[str, Any]) -> list
 
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
-            view = output.get("data", {}).get(VIEW)
+            view = output.get("data", {}).get(WIDGET_VIEW)
             if view is not None and view["model_id"] in state:
                 visit(view["model_id"])
     position = {model: number for number, model in enumerate(order)}
@@ -154,7 +150,7 @@ def figure_faults(notebook: nbformat.NotebookNode) -> list[str]:
     for number, cell in enumerate(notebook.cells):
         for output in cell.get("outputs", []):
             data = output.get("data", {})
-            if "image/png" in data and VIEW not in data:
+            if "image/png" in data and WIDGET_VIEW not in data:
                 faults.append(f"cell {number} shows a PNG; call lt.plots.use_style() before the first figure")
             svg = data.get("image/svg+xml", "")
             if (size := len(svg.encode())) > LIMIT:
@@ -186,14 +182,13 @@ def execute(path: Path) -> list[str]:
     refuse_noise(path, notebook)
     if faults := figure_faults(notebook):
         return [f"{path.name}: {fault}" for fault in faults]
-    text = nbformat.writes(normalise(notebook))
-    json.loads(text)
-    path.write_text(text.rstrip("\n") + "\n", encoding="utf-8")
+    nbformat.write(normalise(notebook), path)
     print(f"executed {path.relative_to(ROOT)}")
     return []
 
 
 def main() -> None:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the kernels
     named = [Path(name).resolve() for name in sys.argv[1:]]
     listed = [ROOT / f"{page}.ipynb" for page in toc_pages()]
     faults = [fault for path in named or [path for path in listed if path.is_file()] for fault in execute(path)]

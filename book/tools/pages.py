@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import sys
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).parent))
 
 import nbformat
 from check_pages import ROOT, toc_pages
@@ -31,10 +30,11 @@ def chapters() -> list[Path]:
 
 
 def page_named(name: str) -> Path:
-    """The page whose file has this name, or begins with this number."""
-    found = [path for path in pages() if name in (path.stem, path.name, path.stem.split("_")[0], str(path))]
+    """The page whose file has this name or path, or begins with this number."""
+    names = {path: (path.stem, path.name, path.stem.split("_")[0]) for path in pages()}
+    found = [path for path in names if name in names[path] or path == Path(name).resolve()]
     if len(found) != 1:
-        sys.exit(f"no page is called {name!r}; there are {', '.join(path.stem for path in pages())}")
+        sys.exit(f"no page is called {name!r}; there are {', '.join(path.stem for path in names)}")
     return found[0]
 
 
@@ -47,6 +47,11 @@ def cells(path: Path) -> list[Any]:
 
 def tags(cell: Any) -> set[str]:
     return set(cell.metadata.get("tags", []))
+
+
+def parsed(source: str) -> ast.Module:
+    """A cell's code, with ``pass`` for shell lines and magics."""
+    return ast.parse(re.sub(r"(?m)^(\s*)[!%].*$", r"\1pass", source))
 
 
 def prose(path: Path) -> str:

@@ -25,11 +25,9 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-
 import yaml
 from evidence import Number, code_values, constants, equalities, numbers, output_values, plain, values_in
-from pages import DISPLAY, ROOT, cells, lesson, page_named, pages, visible_outputs, words_only
+from pages import DISPLAY, ROOT, cells, chapters, lesson, page_named, pages, visible_outputs, words_only
 
 ALLOWED = ROOT / "book" / "numbers_allowed.yaml"
 RECORDS = re.compile(r"lt\.records\.load|load_study\(|results\b")
@@ -159,7 +157,7 @@ def page_values(name: str) -> set[float]:
 
 def record_pages() -> list[Path]:
     """The chapters that show records."""
-    return [path for path in pages() if path.stem[0].isdigit() and RECORDS.search(code(path))]
+    return [path for path in chapters() if RECORDS.search(code(path))]
 
 
 def code(path: Path) -> str:

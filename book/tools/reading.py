@@ -20,15 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent))
-
 import nbformat
+from check_pages import WIDGET_VIEW
 from notebooks import normalise
-from pages import HIDDEN, ROOT, cells, chapters, displays, lesson, page_named, tags, visible_outputs, words_only
+from pages import HIDDEN, ROOT, cells, chapters, displays, lesson, page_named, parsed, tags, visible_outputs, words_only
 
 WORDS, FIGURES, TABLES = 2500, 6, 5  # at most
 COLUMNS, LINES = 79, 25
-WIDGET = "application/vnd.jupyter.widget-view+json"
 PICTURES = {"image/png", "image/svg+xml"}
 NOT_COUNTED = "minutes, exercises not counted"
 PRINTED = re.compile(rf"Time\W{{1,4}}(\d+) {NOT_COUNTED}")
@@ -70,18 +68,18 @@ def reading(path: Path) -> Reading:
         words=sum(count_words(text) for text in texts),
         code=sum(bool(line.strip()) for cell in code for line in cell.source.splitlines()),
         displays=sum(len(displays(text)) for text in texts),
-        figures=sum(bool(PICTURES & data.keys()) and WIDGET not in data for data in outputs),
+        figures=sum(bool(PICTURES & data.keys()) and WIDGET_VIEW not in data for data in outputs),
         tables=sum("<table" in data.get("text/html", "") for data in outputs),
         captions=sum(count_words(caption) for caption in captions),
         printed=sum(bool(line.strip()) for output in shown for line in text_of(output).splitlines()),
-        widgets=sum(WIDGET in data for data in outputs),
+        widgets=sum(WIDGET_VIEW in data for data in outputs),
     )
 
 
 def text_of(output: Any) -> str:
     """What an output shows as plain text: printed lines, or a value that has no richer form."""
     data = output.get("data", {})
-    richer = {WIDGET, "text/html", *PICTURES} & data.keys()
+    richer = {WIDGET_VIEW, "text/html", *PICTURES} & data.keys()
     return output.get("text", "") or ("" if richer else data.get("text/plain", ""))
 
 
@@ -134,7 +132,7 @@ def code_faults(path: Path) -> Iterator[str]:
 
 def only_asserts(cell: Any) -> bool:
     """Whether a cell asserts, prints fixed words at most, and defines nothing that a reader could look at."""
-    nodes = list(ast.walk(ast.parse(re.sub(r"(?m)^(\s*)[!%].*$", r"\1pass", cell.source))))
+    nodes = list(ast.walk(parsed(cell.source)))
     if not any(isinstance(node, ast.Assert) for node in nodes):
         return False
     if any(isinstance(node, (ast.FunctionDef, ast.ClassDef)) for node in nodes):

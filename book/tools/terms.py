@@ -1,19 +1,16 @@
 """Write the glossary and the notation page from their sources.
 
-    python book/tools/terms.py           (writes book/appendix/glossary.md and notation.md)
-    python book/tools/terms.py --check   (fails where a page is not what its source gives)
+    python book/tools/terms.py      (writes book/appendix/glossary.md and notation.md)
 
-`book/terms.yaml` has methods and terms, `book/notation.yaml` the symbols.
+`book/terms.yaml` has methods and terms, `book/notation.yaml` the symbols. It fails where a link to the glossary leads
+nowhere.
 """
 
 from __future__ import annotations
 
 import re
 import sys
-from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).parent))
 
 import yaml
 from pages import ROOT, chapters, pages, prose
@@ -33,8 +30,9 @@ that use it. Symbols are those of {doc}`notation`."""
 ABOVE_SYMBOLS = """\
 # Notation
 
-A symbol means one thing in the whole book; one that a single chapter uses is marked with *only*. A check fails when a
-chapter displays a symbol that this table lacks. *Chapter* is where the symbol first appears."""
+A symbol means one thing in the displays and the running text of the whole book; exercises and proofs introduce a
+few letters of their own. One that a single chapter uses is marked with *only*. A check fails when a
+chapter displays a symbol that this table lacks. *Chapter* is where the symbol is introduced."""
 BELOW_SYMBOLS = r"""
 $\log$ is the natural logarithm and $\log_2$ the binary one. A hat is an estimate (or, in chapter 06, unit length), a
 bar a mean, a tilde what an adjusted loss sees.
@@ -107,16 +105,12 @@ def link_faults(text: str, known: list[str]) -> list[str]:
 
 
 def main() -> None:
-    stale = []
     for path, text in ((GLOSSARY, glossary()), (NOTATION, notation_page())):
-        if "--check" not in sys.argv[1:]:
-            path.write_text(text, encoding="utf-8")
-        elif not path.is_file() or path.read_text(encoding="utf-8") != text:
-            stale.append(f"{path.relative_to(ROOT)} is not what its source gives: run python book/tools/terms.py")
-    for page in pages():
-        stale += [f"{page.relative_to(ROOT)}: {fault}" for fault in link_faults(prose(page), anchors())]
-    if stale:
-        sys.exit("\n".join(stale))
+        path.write_text(text, encoding="utf-8")
+    known = anchors()
+    found = [f"{page.relative_to(ROOT)}: {fault}" for page in pages() for fault in link_faults(prose(page), known)]
+    if found:
+        sys.exit("\n".join(found))
 
 
 if __name__ == "__main__":

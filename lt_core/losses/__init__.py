@@ -42,13 +42,23 @@ from lt_core.losses.logit_adjusted import (
 )
 from lt_core.losses.margin import CosineMarginLoss
 from lt_core.losses.range import RangeLoss, range_loss
-from lt_core.losses.registry import COSINE_LOSSES, LOSS_NAMES, RANDOM_LOSSES, build_loss, loss_options
+from lt_core.losses.registry import (
+    CORRECTING_LOSSES,
+    COSINE_LOSSES,
+    LOSS_NAMES,
+    PRIOR_LOSSES,
+    RANDOM_LOSSES,
+    build_loss,
+    loss_options,
+)
 from lt_core.losses.sigmoid_focal import ClassBalancedFocalLoss, class_balanced_focal_loss
 from lt_core.losses.vs import VSLoss, vs_loss
 
 __all__ = [
+    "CORRECTING_LOSSES",
     "COSINE_LOSSES",
     "LOSS_NAMES",
+    "PRIOR_LOSSES",
     "RANDOM_LOSSES",
     "ALALoss",
     "ArcFaceLoss",

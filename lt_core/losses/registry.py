@@ -51,6 +51,9 @@ _BUILDERS: dict[str, Callable[..., Loss]] = {
 LOSS_NAMES = tuple(_BUILDERS)
 # Their input is cosines, so the network needs a cosine classifier.
 COSINE_LOSSES = ("ldam", "ala", "gcl", "cosface", "arcface", "sphereface")
+# An optimum of theirs holds the training set's shares already, so that a post-hoc adjustment takes them off twice.
+PRIOR_LOSSES = ("la", "balanced_softmax", "gala", "vs", "gcl", "lade")
+CORRECTING_LOSSES = (*PRIOR_LOSSES, "cb", "cb_focal", "eql")  # these, and what weighs classes by their counts
 RANDOM_LOSSES = ("gcl", "eql")  # they draw in training mode, and have the draw's mean in eval mode
 
 

@@ -16,7 +16,7 @@ from lt_core.posthoc import adjust_logits
 from lt_core.report.crossed import named
 from lt_core.report.statistics import mean_sd
 from lt_core.report.study import METHODS, MissingRuns, Run, Study
-from lt_core.training.evaluation import CORRECTS_COUNTS
+from lt_core.training.evaluation import corrects_counts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,8 +76,8 @@ def main_methods(study: Study) -> dict[str, list[Run]]:
 
 
 def corrects(run: Run) -> bool:
-    """Whether the training has corrected for the class counts already, by its loss or by weights."""
-    return run.config.loss in CORRECTS_COUNTS or run.config.drw
+    """Whether the training has corrected for the class counts already, by its loss, weights, sampler or procedure."""
+    return bool(corrects_counts(run.config))
 
 
 def prior_and_calibration(study: Study) -> pd.DataFrame:

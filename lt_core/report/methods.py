@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lt_core import plots, records
+from lt_core.losses import PRIOR_LOSSES
 from lt_core.report.crossed import rotation
 from lt_core.report.published import FACTORS, PUBLISHED, TARGETS, Target, source_notes
 from lt_core.report.statistics import Analysis, Comparison, analyse, mean_sd, second_stages
@@ -39,7 +40,6 @@ FURTHER = (
 TUNED = ("cross-entropy", "GALA", "logit-adjusted", "LDAM-DRW", "ALA", "focal", "class-balanced")
 # The grid file whose contrasts a study answers; ``book/experiments`` has it.
 GRIDS = {"short": "cpu_main", "plain": "full_cpu", "strong": "main"}
-ADJUSTING = ("balanced_softmax", "la", "gala", "vs", "gcl", "lade")  # losses that hold a prior already
 COLUMNS = {"top1": "top-1", "many": "many", "medium": "medium", "few": "few"}
 SEES = "sees the test set"
 TUNING = "cifar100_lt_tuning"
@@ -226,7 +226,7 @@ def posthoc(study: Study, methods: Sequence[str] = METHODS, imbalance_factor: fl
     Losses that hold a prior already come last: adjusting takes it off twice, which is a failure.
     """
     found, left_out = _methods(study, methods, imbalance_factor)
-    twice = {name: runs[0].config.loss in ADJUSTING for name, runs in found.items()}
+    twice = {name: runs[0].config.loss in PRIOR_LOSSES for name, runs in found.items()}
     found = {name: found[name] for name in sorted(found, key=twice.__getitem__)}
     kinds = {"adjust": "adjusted, τ = 1", "rebalance": f"re-balanced: {SEES}"}
     changes = {kind: _changes(found, kind) for kind in kinds}

@@ -12,14 +12,13 @@ from torch import Tensor
 
 from lt_core import metrics, posthoc, records
 from lt_core.data import load_dataset
+from lt_core.losses import CORRECTING_LOSSES
 from lt_core.training.checkpoint import applying, load_checkpoint
 from lt_core.training.devices import pick_device
 from lt_core.training.recipes import RunConfig
 from lt_core.training.strategies import STRATEGIES
 from lt_core.validation import check_choice, check_number
 
-# Losses after which an adjustment corrects twice.
-CORRECTS_COUNTS = ("cb", "la", "balanced_softmax", "gala", "vs", "gcl", "eql", "lade", "cb_focal")
 SWEEP = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)  # strengths tau of the two post-hoc methods in a record
 
 
@@ -88,7 +87,7 @@ def corrects_counts(config: RunConfig) -> str:
         return f"the sampler {config.sampler!r}"
     if STRATEGIES[config.strategy].corrects:
         return f"the strategy {config.strategy!r}"
-    return f"the loss {config.loss!r}" if config.loss in CORRECTS_COUNTS else ""
+    return f"the loss {config.loss!r}" if config.loss in CORRECTING_LOSSES else ""
 
 
 def posthoc_results(logits: Tensor, targets: Tensor, class_counts: Sequence[int], tau: float = 1.0) -> dict[str, Any]:

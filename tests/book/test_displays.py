@@ -66,6 +66,11 @@ def test_an_operator_makes_the_mutant_it_is_named_after(name: str) -> None:
     assert "".join(latex.split()) not in made
 
 
+@pytest.mark.parametrize("command", [r"\frac", r"\tfrac", r"\dfrac"])
+def test_every_kind_of_fraction_is_turned_over(command: str) -> None:
+    assert list(mutate_displays.fractions(rf"{command}{{a}}{{b}}")) == [rf"{command}{{b}}{{a}}"]
+
+
 def test_a_check_that_overlooks_something_leaves_survivors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(displays, "digest", lambda latex: "".join(c for c in latex if c not in "+- "))
     test = displays.Test(Path(), None, "", "a=b1")  # type: ignore[arg-type]
@@ -206,6 +211,12 @@ def test_a_display_without_a_test_is_refused(book: Path, monkeypatch: pytest.Mon
     book.write_text(TESTS.replace("test_00_same", "test_00_other"))
     with pytest.raises(SystemExit, match=r"^no test evaluates 00-same$"):
         run(monkeypatch, "--read", "00-same")
+
+
+def test_a_second_test_of_a_display_is_refused(book: Path) -> None:
+    (book.parent / "test_equations_01.py").write_text(TESTS)
+    with pytest.raises(ValueError, match=r"^test_equations_00\.py and test_equations_01\.py both have test_00_sum"):
+        displays.equation_tests()
 
 
 def test_labels_have_to_be_named(book: Path, monkeypatch: pytest.MonkeyPatch) -> None:

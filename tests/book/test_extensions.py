@@ -1,4 +1,4 @@
-"""The book's own Sphinx extensions, on a book of three small pages."""
+"""The book's own Sphinx extensions, on a book of five small pages."""
 
 from __future__ import annotations
 
@@ -42,10 +42,14 @@ With $\\lambda_1$ it holds.
 
 ## Exercises
 
-```{exercise} Derive
+````{exercise} Derive
 :label: ex-margin
 Show it.
+
+```{admonition} A hint
+Add them.
 ```
+````
 
 ```{solution} ex-margin
 It shows.
@@ -58,6 +62,10 @@ $$ e = f $$ (later)
 ```{exercise} Code
 :label: ex-later
 Do it, with {eq}`margin-one` and {eq}`later`.
+```
+
+```{toctree}
+deep
 ```
 """
 PLAIN = """# Plain page
@@ -81,6 +89,7 @@ FILES = {
     "index.md": "# Book\n\n```{toctree}\n06_margins\n11_later\nplain\n```\n",
     "06_margins.md": CHAPTER,
     "11_later.md": LATER,
+    "deep.md": "# Deep\n\nBelow another page.\n",
     "plain.md": PLAIN,
     "references.bib": REFERENCES,
 }
@@ -172,18 +181,27 @@ def test_a_solution_is_titled_without_a_link(book: tuple[Path, str]) -> None:
 def test_search_knows_every_section_by_its_anchor_and_no_tex(book: tuple[Path, str]) -> None:
     script = (book[0] / "sections.js").read_text(encoding="utf-8")
     pages = dict(json.loads(script.removeprefix("const SECTIONS = ").removesuffix(";\n")))
-    assert list(pages) == ["index.html", "06_margins.html", "11_later.html", "plain.html"]
+    assert list(pages) == ["index.html", "06_margins.html", "11_later.html", "deep.html", "plain.html"]
     assert [(anchor, title) for anchor, title, *_ in pages["06_margins.html"]] == [
         ("margins", "Margins"),
         ("exercises", "Exercises"),
     ]
     assert "With λ1 it holds." in pages["06_margins.html"][0][2]
-    assert "Show it." in pages["06_margins.html"][1][2]
+    assert "Show it. A hint Add them." in pages["06_margins.html"][1][2]
     assert "\\" not in script
 
 
-def test_readable_tex() -> None:
-    assert readable(r"\hat{\lambda}_{1} \le \varepsilon^2 \to \Theta") == "λ1 ≤ ε2 → Θ"
+@pytest.mark.parametrize(
+    ("tex", "shown"),
+    [
+        (r"\hat{\lambda}_{1} \le \varepsilon^2 \to \Theta", "λ1 ≤ ε2 → Θ"),
+        (r"b + \tau\log\pi_j - \exp z_{\max}", "b + τ log πj - exp zmax"),
+        (r"2/2.9 = 69\,\%", "2/2.9 = 69 %"),
+        (r"5{,}000~\cdot\tfrac12 = \frac{n_k}{N}", "5,000 ·1/2 = nk/N"),
+    ],
+)
+def test_readable_tex(tex: str, shown: str) -> None:
+    assert readable(tex) == shown
 
 
 def test_description_and_preview(book: tuple[Path, str]) -> None:

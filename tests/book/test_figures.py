@@ -136,7 +136,7 @@ def test_the_tool_names_what_is_too_large_or_unreadable_or_no_svg() -> None:
     def output(data: dict[str, str]) -> Any:
         return nbformat.v4.new_code_cell(outputs=[nbformat.v4.new_output("display_data", data)])
 
-    frames = {"image/png": "", notebooks.VIEW: ""}
+    frames = {"image/png": "", notebooks.WIDGET_VIEW: ""}
     fig, ax = plt.subplots(figsize=(6.4, 3))
     ax.plot([0, 1])
     large, wide = drawing() + "x" * lt.plots.LIMIT, lt.plots.svg(fig)

@@ -181,6 +181,9 @@ def test_numbers_are_read_as_they_are_printed(text: str, found: list[float]) -> 
             r"$-0.1/\sqrt{1 - 0.96} = -0.5$, $\frac14 + \tfrac12 = 0.75$, $(2-1)(3-1) = 3$",
             {"0.5": True, "0.75": True, "3": False},
         ),
+        ("2 · 3 = 6 and 2 · 4 = 6; 2 · 4 = 8", {"6": False, "8": True}),
+        ("2 · 4 = 6 and 2 · 3 = 6", {"6": False}),
+        (r"the $\log = 4.6$ of $10.0^9999 / 2 = 5$", {}),
         (r"$d = 64 < 99$, $s = 30$ and at $n = 5$, 3 = 4 (chapter 2) = 7", {}),
     ],
 )

@@ -16,7 +16,8 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "book" / "tools"))
 
 from check_pages import toc_pages, widget_models
 from displays import equation_tests, faults
-from pages import chapters, displays, pages, prose
+from notebooks import normalise
+from pages import chapters, displays, page_named, pages, prose
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted(path for path in pages() if path.suffix == ".ipynb")
@@ -33,6 +34,17 @@ def read(path: Path) -> nbformat.NotebookNode:
 def test_every_page_of_the_toc_exists_once() -> None:
     listed = toc_pages()
     assert len(pages()) == len(listed) == len(set(listed))
+
+
+@pytest.mark.parametrize("name", ["06", "06_ala", "06_ala.ipynb", "book/part2_adjusting/06_ala.ipynb"])
+def test_a_page_has_several_names(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert page_named(name).relative_to(ROOT).as_posix() == "book/part2_adjusting/06_ala.ipynb"
+
+
+def test_a_page_that_does_not_exist_is_refused_with_those_that_do() -> None:
+    with pytest.raises(SystemExit, match=r"no page is called '6'; there are index, .*, 06_ala, "):
+        page_named("6")
 
 
 @pytest.mark.parametrize("path", pages(), ids=lambda p: p.stem)
@@ -66,6 +78,15 @@ def test_notebook_is_executed_without_errors(path: Path) -> None:
         for output in cell.outputs:
             assert output.output_type != "error", cell.source
             assert not (output.output_type == "stream" and output.name == "stderr"), cell.source
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_notebook_is_as_its_command_writes_it(path: Path) -> None:
+    before = read(path)
+    after = normalise(read(path))
+    assert before.metadata == after.metadata
+    changed = [old.source for old, new in zip(before.cells, after.cells, strict=True) if old != new]
+    assert not changed, f"run python book/tools/notebooks.py {path.relative_to(ROOT)}; cells that differ:\n{changed}"
 
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda p: p.stem)

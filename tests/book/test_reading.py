@@ -71,7 +71,7 @@ def chapter(tmp_path: Path) -> Path:
     picture = new_output("display_data", data={"image/svg+xml": "<svg/>", "text/plain": "figure"})
     table = new_output("execute_result", data={"text/html": "<table></table>", "text/plain": "1"}, execution_count=1)
     printed = new_output("stream", text="one line\n\n")
-    widget = new_output("display_data", data={reading.WIDGET: {}, "text/plain": "Widget()"})
+    widget = new_output("display_data", data={reading.WIDGET_VIEW: {}, "text/plain": "Widget()"})
     caption = {"mystnb": {"figure": {"caption": "A caption of five words."}}}
     cells = [
         new_markdown_cell("*Time*: 20 minutes, exercises not counted.\n\n" + "word " * 594),

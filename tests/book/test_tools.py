@@ -151,6 +151,12 @@ def test_a_page_too_heavy_with_its_pictures_is_named(
         check_pages.main()
 
 
+def test_a_picture_that_the_book_does_not_hold_is_named(book: Path, page: Path) -> None:
+    page.write_text('<img src="../_images/gone.png"><img src="https://example.org/badge.svg">')
+    with pytest.raises(SystemExit, match=r"c\.html shows \.\./_images/gone\.png, .*\n.*shows https://example\.org/badge"):
+        check_pages.main()
+
+
 def write_widgets(path: Path, *widgets: tuple[str, str]) -> None:
     """A notebook that stores widgets, each given by its kind and its source, and one of ipywidgets' own models."""
     models = [{"state": {"_anywidget_id": kind, "_esm": source}} for kind, source in widgets]

@@ -11,7 +11,8 @@ from playwright.sync_api import Browser
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "book" / "tools"))
 
-from check_pages import toc_pages
+from check_pages import ROOT, toc_pages
+from pages import cells, pages, visible_outputs
 
 SMALLEST = 9  # pixels of the screen
 # Letters are outlines of 100 units, and a group places and scales those of a text: its transform to the screen says how
@@ -40,6 +41,15 @@ def test_every_figure_reads_on_a_phone_and_in_both_themes(name: str, browser: Br
     assert small == [], f"lettering under {SMALLEST} pixels at 390"
     assert unnamed == [], "figures without alternative text"
     assert plates == [], "figures on another ground than the page's"
+
+
+@pytest.mark.parametrize("path", pages(), ids=lambda p: p.stem)
+def test_every_figure_of_a_notebook_is_part_of_its_page(path: Path, html: Path) -> None:
+    """Not a picture that the page links to, which the tests above would not look at."""
+    outputs = [output for cell in cells(path) for output in visible_outputs(cell)]
+    stored = sum("image/svg+xml" in output.get("data", {}) for output in outputs)
+    page = html / path.relative_to(ROOT).with_suffix(".html")
+    assert page.read_text(encoding="utf-8").count('<svg class="lt-figure"') == stored
 
 
 @pytest.mark.parametrize("name", toc_pages())

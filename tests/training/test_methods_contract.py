@@ -6,7 +6,10 @@ cross-entropy, which is trained once.
 
 from __future__ import annotations
 
+import math
+import os
 import shutil
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,9 +17,11 @@ from typing import Any
 
 import pytest
 import torch
+import torch.multiprocessing as mp
 
 from lt_core import methods, records
 from lt_core.training import RunConfig, engine, evaluate, train
+from lt_core.training.errors import TrainingError
 from lt_core.training.strategies import STRATEGIES
 
 OWN = [name for name in methods.TRAINED if methods.METHODS[name].same_as is None]
@@ -154,3 +159,46 @@ def test_bad_options_of_strategies_are_refused() -> None:
         for option in strategy.OPTIONS:
             with pytest.raises((ValueError, TypeError), match=option):
                 RunConfig(strategy=name, strategy_options={option: "nonsense"})
+
+
+def free_port() -> int:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return int(server.getsockname()[1])
+
+
+def one_epoch_each(rank: int, world: int, port: int, folder: str, given: dict[str, Path | None]) -> None:
+    """An epoch of every method in one of two processes; the weights it ends with, or why it was refused."""
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    torch.distributed.init_process_group("gloo", rank=rank, world_size=world)
+    data, ends = engine.load_dataset("digits_lt"), {}
+    for name, base in given.items():
+        run = config(name, epochs=1)
+        try:
+            weights = engine.prepare_base(run, base, None, train)
+            trainer = engine.Trainer(run, data, torch.device("cpu"), precision="float32", base=weights)
+        except TrainingError as error:
+            ends[name] = str(error)
+            continue
+        row = trainer.run_epoch()
+        assert math.isfinite(row["train_loss"]), name
+        ends[name] = torch.cat([p.detach().reshape(-1) for p in trainer.model.parameters()])
+    torch.save(ends, Path(folder) / f"{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def test_two_processes_train_every_method_alike_or_refuse_it(bases: dict[str, Path], tmp_path: Path) -> None:
+    given = {name: base_of(name, bases) for name in OWN}
+    mp.spawn(one_epoch_each, (2, free_port(), str(tmp_path), given), nprocs=2)
+    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
+    refused = {name for name, end in first.items() if isinstance(end, str)}
+    for name in OWN:
+        if name in refused:
+            assert first[name] == second[name]
+            assert "one process" in first[name], first[name]
+            assert "\n" not in first[name]
+        else:
+            torch.testing.assert_close(first[name], second[name], rtol=0, atol=0, msg=name)
+    alone = {n for n in OWN if not STRATEGIES[config(n).strategy].distributed or config(n).mixing != "none"}
+    assert alone <= refused
+    assert len(OWN) - len(refused) > 25

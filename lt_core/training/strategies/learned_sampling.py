@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lt_core.data.augment import augment
-from lt_core.training.errors import TrainingError
 from lt_core.training.strategies.plain import Option, Stage
 from lt_core.training.strategies.second_stage import RetrainedClassifier
 
@@ -37,14 +36,13 @@ class LearnedSampling(RetrainedClassifier):
         "rate_learning_rate": Option(0.01, low=0.0, open_low=True),
         "temperature": Option(1.0, low=0.0, open_low=True),
     }
+    NEEDS: ClassVar[Mapping[str, tuple[Any, ...]]] = {"sampler": ("uniform",), "mixing": ("none",)}
     stage = Stage(share=2 / 13)
     compiles = False
     observed = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if self.config.sampler != "uniform" or self.mixing != "none":
-            raise TrainingError(f"{self.config.strategy!r} draws its batches itself; leave sampler and mixing out")
         self.loss.reduction = "none"
         self.weights = torch.zeros(self.data.num_classes, device=self.device, requires_grad=True)
         self.rate_optimizer = torch.optim.Adam([self.weights], lr=self.options["rate_learning_rate"])

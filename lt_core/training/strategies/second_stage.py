@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -50,8 +50,8 @@ class FrozenFeatures(Plain):
             raise TrainingError(f"{named!r} goes on from a {kind}; the run that it starts from has another") from None
 
     def head(self, classifier: Any) -> nn.Module:
-        """What takes the classifier's place; its parameters that want a gradient are trained."""
-        raise NotImplementedError
+        """What takes the classifier's place, here itself; parameters of it that want a gradient are trained."""
+        return cast(nn.Module, classifier)
 
     def build_loss(self) -> Any:
         return build_run_loss(self.config, self.data)
@@ -153,6 +153,7 @@ class Alignment(FrozenFeatures):
         "form": Option("released", choices=ALIGNMENTS),
         "rho": Option(1.2, low=0.0),
     }
+    NEEDS: ClassVar[Mapping[str, tuple[Any, ...]]] = {"drw": (False,)}
     corrects = True
 
     def head(self, classifier: Any) -> nn.Module:
@@ -160,8 +161,8 @@ class Alignment(FrozenFeatures):
         return AlignedClassifier(classifier, in_features, num_classes, self.options["form"])
 
     def build_loss(self) -> Any:
-        if self.config.drw or "weight" in self.config.loss_options:
-            raise TrainingError("'disalign' sets class weights itself; leave drw and the loss's weight out")
+        if "weight" in self.config.loss_options:
+            raise TrainingError("'disalign' sets class weights itself; leave the loss's weight out")
         counts = torch.tensor(self.data.class_counts, dtype=torch.float64)
         weight = (counts / counts.sum()) ** -self.options["rho"]
         weight *= len(counts) / weight.sum()

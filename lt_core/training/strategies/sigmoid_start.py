@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -16,14 +16,11 @@ class SigmoidStart(Plain):
     r"""The last bias starts at :math:`-\log(C - 1)`, where a class is yes with probability 1/C, and is not decayed.
 
     Source: the released code of Cui et al., CVPR 2019 (``model_base.py``, ``cifar_main.py``).
-
-    Raises:
-        ValueError: a classifier without bias.
     """
 
+    NEEDS: ClassVar[Mapping[str, tuple[Any, ...]]] = {"classifier": ("linear",)}  # the cosine one has no bias
+
     def build(self, weights: Mapping[str, Tensor] | None) -> tuple[nn.Module, Any]:
-        if self.config.classifier != "linear":
-            raise ValueError(f"classifier is {self.config.classifier!r}; 'sigmoid_start' needs the bias of 'linear'")
         network, loss = super().build(weights)
         with torch.no_grad():
             self.bias(network).fill_(-math.log(self.data.num_classes - 1))

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from lt_core.data.oversampling import borderline_smote, smote
-from lt_core.training.errors import TrainingError
 from lt_core.training.strategies.plain import Option
 from lt_core.training.strategies.second_stage import RetrainedClassifier
 
@@ -24,12 +23,11 @@ class SyntheticFeatures(RetrainedClassifier):
     """
 
     OPTIONS: ClassVar[Mapping[str, Option]] = {"neighbors": _NEIGHBORS}
+    NEEDS: ClassVar[Mapping[str, tuple[Any, ...]]] = {"sampler": ("uniform",), "mixing": ("none",)}
     corrects = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if self.config.sampler != "uniform" or self.mixing != "none":
-            raise TrainingError(f"{self.config.strategy!r} makes its own samples; leave sampler and mixing out")
         self._samples: tuple[Tensor, Tensor, tuple[int, ...]] | None = None
 
     @property

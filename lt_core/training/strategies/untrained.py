@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from lt_core import posthoc
 from lt_core.losses._common import float_counts, log_shares
 from lt_core.models.recalibrated import NearestMeanClassifier
-from lt_core.training.errors import TrainingError
 from lt_core.training.strategies.plain import Option, Stage
 from lt_core.training.strategies.second_stage import FrozenFeatures
 
@@ -21,13 +20,9 @@ TAUS = tuple(step / 10 for step in range(21))  # 0 to 2, as in the released code
 class Untrained(FrozenFeatures):
     """A finished run's network with another classifier, which is computed at once; BatchNorm is in eval mode."""
 
+    NEEDS: ClassVar[Mapping[str, tuple[Any, ...]]] = {"classifier": ("linear",)}
     stage = Stage(share=0.0, least=1)
     learns = False
-
-    def head(self, classifier: nn.Module) -> nn.Module:
-        if not isinstance(classifier, nn.Linear):
-            raise TrainingError(f"{self.config.strategy!r} is for a linear classifier, not {self.config.classifier!r}")
-        return classifier
 
     def parameters(self) -> Iterator[nn.Parameter]:
         return self.model.parameters()  # an optimiser wants some; it never steps
@@ -94,9 +89,8 @@ class NearestMean(Untrained):
     Source: Kang et al., ICLR 2020, section 4.2.
     """
 
-    def head(self, classifier: nn.Module) -> nn.Module:
-        linear: Any = super().head(classifier)
-        return NearestMeanClassifier(linear.in_features, linear.out_features)
+    def head(self, classifier: Any) -> nn.Module:
+        return NearestMeanClassifier(classifier.in_features, classifier.out_features)
 
     def fit(self) -> None:
         classifier: Any = self.model.classifier

@@ -153,8 +153,10 @@ def test_disalign_weights_are_powers_of_the_shares() -> None:
     assert (weight[-1] / weight[0]).item() == pytest.approx((counts[0] / counts[-1]) ** 1.5)
     assert weight.sum().item() == pytest.approx(10)
     assert stage(strategy="disalign", strategy_options={"rho": 0.0}).loss.weight.tolist() == pytest.approx([1.0] * 10)
-    with pytest.raises(TrainingError, match="'disalign' sets class weights itself"):
+    with pytest.raises(ValueError, match="drw is True, but strategy 'disalign' needs False"):
         stage(strategy="disalign", drw=True)
+    with pytest.raises(TrainingError, match="'disalign' sets class weights itself"):
+        stage(strategy="disalign", loss_options={"weight": [1.0] * 10})
 
 
 @pytest.mark.parametrize("strategy", ["lws", "tau_norm", "ncm", "disalign"])

@@ -44,7 +44,7 @@ def test_only_the_bias_is_not_decayed() -> None:
 
 
 def test_a_classifier_without_bias_is_refused() -> None:
-    with pytest.raises(ValueError, match="classifier is 'cosine'; 'sigmoid_start' needs the bias of 'linear'"):
+    with pytest.raises(ValueError, match="classifier is 'cosine', but strategy 'sigmoid_start' needs 'linear'"):
         trainer(None, strategy="sigmoid_start", classifier="cosine")
     with pytest.raises(ValueError, match="drw defers the weights that the loss 'cb_focal' always has"):
         RunConfig(loss="cb_focal", drw=True)
