@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from lt_core.metrics import shot_groups
 from lt_core.report.analysis import cifar100_test_labels, main_methods, with_arrays
 from lt_core.report.crossed import BASELINE as COSINE
 from lt_core.report.crossed import named, two_lines
-from lt_core.report.statistics import mean_sd
+from lt_core.report.statistics import analyse, mean_sd
 from lt_core.report.study import METHODS, MissingRuns, Run, Study, same_seeds
 
 if TYPE_CHECKING:
@@ -256,10 +256,67 @@ def ala_ablation(study: Study) -> pd.DataFrame:
     """
     import pandas as pd
 
+    rows = {
+        name: {
+            "precision": ", ".join(dict.fromkeys(str(run.record["environment"]["precision"]) for run in group)),
+            **{key: mean_sd([run.last[key] for run in group]) for key in ("many", "few")},
+            "all": mean_sd([run.last["top1"] for run in group]),
+            **{title: mean_sd([measure(run) for run in group]) for title, measure in MEASURES.items()},
+        }
+        for name, group in _by_margin(study).items()
+    }
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    table.index = pd.MultiIndex.from_tuples(list(rows), names=["margin", "classifier", "DRW"])
+    return table
+
+
+def ala_ablation_changes(study: Study) -> pd.DataFrame:
+    """What a margin and what re-weighting change of the last columns of `ala_ablation`, where only this one differs.
+
+    Of LDAM's and ALA's margin, and of none: with the options beside them a family would be too large to resolve much.
+
+    Margins are compared with none on the same classifier and weighting, weights with none at the same margin. A column
+    is one family of questions (95 % together), analysed over the seeds that all rows have. Chapter 13 prints it.
+
+    Raises:
+        MissingRuns: no two rows differ in one thing alone, or there is one seed.
+    """
+    import pandas as pd
+
+    none, compared = TABLE4["ce", ()], (TABLE4["ce", ()], TABLE4["ldam", ()], TABLE4["ala", ()])
+    groups = {name: group for name, group in _by_margin(study).items() if name[0] in compared}
+    margins = [(name, (none, *name[1:])) for name in groups if name[0] != none and (none, *name[1:]) in groups]
+    weights = [(name, (*name[:2], "no")) for name in groups if name[2] == "yes" and (*name[:2], "no") in groups]
+    if not margins + weights or min(map(len, groups.values())) < 2:
+        raise MissingRuns(f"no {study.recipe} runs at two seeds that differ in margin or weighting alone")
+    titles = {pair: f"{pair[0][0]} − none" for pair in margins} | {pair: f"weights, {pair[0][0]}" for pair in weights}
+    rows: dict[tuple[str, str, str], dict[tuple[str, str], str]] = {}
+    for measure, value in MEASURES.items():
+        values = {
+            " ".join(name): {run.config.seed: cast(float, value(run)) for run in group}
+            for name, group in groups.items()
+        }
+        found = analyse(values).contrasts([(" ".join(one), " ".join(other)) for one, other in titles])
+        for (pair, title), comparison in zip(titles.items(), found, strict=True):
+            weighting = pair[0][2] if pair in margins else "yes − no"
+            row = rows.setdefault((title, pair[0][1], weighting), {})
+            row[measure, "change"], row[measure, "verdict"] = f"{comparison}", comparison.verdict
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    table.index = pd.MultiIndex.from_tuples(list(rows), names=["change", "classifier", "DRW"])
+    return table
+
+
+def _by_margin(study: Study) -> dict[tuple[str, str, str], list[Run]]:
+    """The runs of cross-entropy, LDAM and ALA by margin, classifier and re-weighting, at the seeds that all have.
+
+    Cosine without and with re-weighting first, since there the margin is all that differs; the linear rows last.
+
+    Raises:
+        MissingRuns: no run of ALA.
+    """
     runs = [run for run in study.select() if run.config.loss in ("ala", "ldam", "ce")]
     if not any(run.config.loss == "ala" for run in runs):
         raise MissingRuns(f"no {study.recipe} run of ALA")
-    rank = {name: place for place, name in enumerate(TABLE4.values())}
     groups: dict[tuple[str, str, str], list[Run]] = {}
     for run in runs:
         options = tuple(sorted((k, v) for k, v in run.config.loss_options.items() if ALA_DEFAULTS.get(k, ...) != v))
@@ -267,25 +324,27 @@ def ala_ablation(study: Study) -> pd.DataFrame:
         name = (margin, str(run.config.classifier), "yes" if run.config.drw else "no")
         groups.setdefault(name, []).append(run)
     kept, _ = same_seeds(groups)
-    rows = {
-        name: {
-            "precision": ", ".join(dict.fromkeys(str(run.record["environment"]["precision"]) for run in group)),
-            **{key: mean_sd([run.last[key] for run in group]) for key in ("many", "few")},
-            "all": mean_sd([run.last["top1"] for run in group]),
-            "hard, many (%)": mean_sd([_share(run.record["target_probability"]["many"], "hard") for run in group]),
-            "ECE (points)": mean_sd([run.last["ece"] for run in group]),
-        }
-        for name, group in sorted(kept.items(), key=lambda item: _place(item[0], rank))
-    }
-    table = pd.DataFrame.from_dict(rows, orient="index")
-    table.index = pd.MultiIndex.from_tuples(list(rows), names=["margin", "classifier", "DRW"])
-    return table
+    rank = {name: place for place, name in enumerate(TABLE4.values())}
+
+    def place(name: tuple[str, str, str]) -> tuple[bool, str, int, str]:
+        margin, classifier, drw = name
+        return classifier != "cosine", drw, rank.get(margin, len(rank)), margin
+
+    return {name: kept[name] for name in sorted(kept, key=place)}
 
 
-def _place(name: tuple[str, str, str], rank: Mapping[str, int]) -> tuple[bool, str, int, str]:
-    """Cosine without and with re-weighting first, since there the margin is all that differs; the linear rows last."""
-    margin, classifier, drw = name
-    return classifier != "cosine", drw, rank.get(margin, len(rank)), margin
+def _hard_head(run: Run) -> float | None:
+    return _share(run.record["target_probability"]["many"], "hard")
+
+
+def _calibration_error(run: Run) -> float | None:
+    return run.last["ece"]
+
+
+MEASURES: dict[str, Callable[[Run], float | None]] = {
+    "hard, many (%)": _hard_head,
+    "ECE (points)": _calibration_error,
+}
 
 
 # The rows of ALA's Table 4: the loss and those of its options that are not the default.

@@ -113,6 +113,32 @@ def test_ablation_shows_what_is_recorded_and_no_empty_row(make_study: MakeStudy)
     assert table.index[-1] == ("none: cross-entropy", "linear", "no")
 
 
+def test_changes_of_the_ablation_compare_what_differs_in_one_thing(make_study: MakeStudy) -> None:
+    kinds: list[dict[str, Any]] = [{"loss": "ce", "classifier": "cosine"}, {"loss": "ldam"}, {"loss": "ala"}]
+    kinds.append({"loss": "ce"})
+    made = []
+    for place, kind in enumerate(kinds):
+        for drw in (False, True):
+            for seed in range(3):
+                made.append(make_record(**kind, drw=drw, seed=seed))
+                made[-1]["final"]["last"]["ece"] = 10.0 * place + 4.0 * drw + seed % 2 * 0.1 * (place + drw)
+    with pytest.raises(MissingRuns, match="two seeds that differ in margin or weighting alone"):
+        inside.ala_ablation_changes(make_study([record for record in made if record["config"]["seed"] == 0]))
+    table = inside.ala_ablation_changes(make_study(made))
+    margins = [("LDAM − none", "cosine"), ("DF · QF (ALA) − none", "cosine")]
+    weights = [("weights, none: cross-entropy", "cosine"), ("weights, LDAM", "cosine")]
+    weights += [("weights, DF · QF (ALA)", "cosine"), ("weights, none: cross-entropy", "linear")]
+    assert set(table.index) == {(*m, drw) for m in margins for drw in ("no", "yes")} | {
+        (*w, "yes − no") for w in weights
+    }
+    change = table["ECE (points)", "change"].map(lambda text: float(text.split()[0]))
+    assert change["LDAM − none", "cosine", "no"] == pytest.approx(10.0, abs=0.1)
+    assert change["DF · QF (ALA) − none", "cosine", "yes"] == pytest.approx(20.1, abs=0.1)
+    assert change["weights, none: cross-entropy", "linear", "yes − no"] == pytest.approx(4.0, abs=0.1)
+    assert table["ECE (points)", "verdict"]["LDAM − none", "cosine", "no"] == "clear"
+    assert table["hard, many (%)", "verdict"]["LDAM − none", "cosine", "no"] == "not resolved"  # the same images
+
+
 def test_trend_and_rest_are_the_line_and_what_it_leaves() -> None:
     generator = torch.Generator().manual_seed(0)
     x, values = torch.rand(2, 20, generator=generator, dtype=torch.float64)
