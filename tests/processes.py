@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -36,6 +37,12 @@ def _main(arguments: tuple[str, ...], output: str, errors: str) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     sys.argv = ["lt_core", *arguments]
     main()
+
+
+def free_port() -> int:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return int(server.getsockname()[1])
 
 
 def wait_for(condition: Callable[[], bool], process: BaseProcess, seconds: float = 120.0) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 import torch.multiprocessing as mp
-from processes import METHOD
+from processes import METHOD, free_port
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -21,12 +20,6 @@ from lt_core import records
 from lt_core.training import RunConfig, distributed, engine
 
 STEPS, BATCH, CLASSES = 50, 32, 6
-
-
-def free_port() -> int:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return int(server.getsockname()[1])
 
 
 def batches() -> tuple[torch.Tensor, torch.Tensor]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import os
 import shutil
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 import pytest
 import torch
 import torch.multiprocessing as mp
+from processes import METHOD, free_port
 
 from lt_core import methods, records
 from lt_core.training import RunConfig, engine, evaluate, train
@@ -161,12 +161,6 @@ def test_bad_options_of_strategies_are_refused() -> None:
                 RunConfig(strategy=name, strategy_options={option: "nonsense"})
 
 
-def free_port() -> int:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return int(server.getsockname()[1])
-
-
 def one_epoch_each(rank: int, world: int, port: int, folder: str, given: dict[str, Path | None]) -> None:
     """An epoch of every method in one of two processes; the weights it ends with, or why it was refused."""
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
@@ -189,7 +183,7 @@ def one_epoch_each(rank: int, world: int, port: int, folder: str, given: dict[st
 
 def test_two_processes_train_every_method_alike_or_refuse_it(bases: dict[str, Path], tmp_path: Path) -> None:
     given = {name: base_of(name, bases) for name in OWN}
-    mp.spawn(one_epoch_each, (2, free_port(), str(tmp_path), given), nprocs=2)
+    mp.start_processes(one_epoch_each, (2, free_port(), str(tmp_path), given), nprocs=2, start_method=METHOD)
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
     refused = {name for name, end in first.items() if isinstance(end, str)}
     for name in OWN:
