@@ -1,6 +1,66 @@
 """Generate the assignments from their masters, and prove with mutants that the grader works.
 
-    python book/tools/assignments.py [hwN ...]        (default: every master; `make assignments`)
+    python book/tools/assignments.py [hwN ...]        (default: every master; `make assignments`, HW=hwN for one)
+
+How to write an assignment
+--------------------------
+`book/assignments/hwN/` has two files by hand, `hwN.ipynb` (the master) and `mutants.yaml`; everything else is generated
+into `_build/assignments/`: `hwN/student`, `hwN/colab`, `hwN/solution`, `hwN/autograder.zip`, `kill_matrix.csv` and
+`instructors.json` (the data of the page for instructors). Only the `.ipynb` is committed. Write it as text:
+
+    .venv/bin/jupytext --to md:myst -o /tmp/hw1.md book/assignments/hw1/hw1.ipynb     # to text
+    .venv/bin/python book/tools/masters.py /tmp/hw1.md book/assignments/hw1/hw1.ipynb # back, normalised
+    make assignments HW=hw1
+
+**The master** is otter's: raw cells hold `# ASSIGNMENT CONFIG` (first cell; `name: hw1`, nothing else: what all share
+is `SHARED` in `masters.py`) and `# BEGIN/END QUESTION`, `SOLUTION`, `TESTS`. hw1 is the model.
+
+- A question's text starts with a heading, `## 3 · The gradient`, and says what to do, the signature, shapes and types,
+  and an example by hand. All that a hidden test asks for stands in the text.
+- What a student writes stands in a function between `# BEGIN SOLUTION` and `# END SOLUTION` (otter puts `...` there). A
+  function uses its arguments and functions of earlier questions, never a variable of the notebook.
+- The bare edition must run from top to bottom without an error: a cell that shows an example prints what a function
+  returns (`None` there) and takes nothing out of it.
+- The whole solution notebook runs in two seconds at most, tests included, since every mutant runs all of it.
+- A written question has `manual: true` and `points:`, no tests, and a SOLUTION of Markdown cells: the answer, and a
+  rubric (the word must occur).
+
+**A test** is one function in a cell of its own, after a `TEST CONFIG` with `points`, `failure_message` (one line
+without quotation marks or backslashes; no colon followed by a blank) and `hidden: true` or nothing:
+
+    \""" # BEGIN TEST CONFIG
+    points: 1
+    failure_message: Divide each count by the sum of all counts.
+    \""" # END TEST CONFIG
+    def test_shares_by_hand(class_shares):
+        import torch
+        ...
+        assert torch.allclose(got, right), f"the counts 6, 3, 1 have the shares ...; you return {got.tolist()}"
+
+- Its parameters are the functions it calls, by their names in the notebook; it imports what it needs and makes its own
+  data. Its name is unique in the assignment. (Otter rewrites its code: comments are lost.)
+- A public test teaches: small input, worked by hand in the text or nearly so; the message names the property and the
+  input. A hidden test checks properties on fresh random input: `seed = (generator := torch.Generator()).seed()`, and
+  the seed stands in every message. Float64, and gradients by autograd. It must kill its mutants for *every* seed.
+- A test must fail when the function returns None, whatever the error.
+
+**A mutant** in `mutants.yaml` is a mistake that people make:
+
+    builds_on: {q4: [q3]}         # a mutant of q3 may cost points in q4, too, and in what builds on q4
+    mutants:
+      - name: few_to_20           # unique in the assignment
+        question: q1
+        old: counts < 20          # occurs once in the question's solution cells
+        new: counts <= 20
+        mistake: a class of exactly 20 images is called few-shot
+        otter: {q1: 2}            # two mutants of an assignment have it: points that `otter run` must give; others full
+
+The build fails unless: the solution gets all points, also where checks are deleted and names used again; the bare
+edition gets none and no cell of it raises; there are three mutants a question with tests, and twelve an assignment;
+every mutant loses points in its own question, and none in a question that does not build on it; public tests kill 60 %
+of them; no mutant is a NameError or SyntaxError; the edition for students and the one for Colab have no line of a
+solution (of 12 characters or more, unless the master shows it elsewhere) and no name of a hidden test. A mutant that
+computes the same is no mutant: it goes to `book/assignments/equivalent.csv`, with the reason.
 """
 
 from __future__ import annotations
@@ -20,13 +80,13 @@ from typing import Any
 import nbformat
 import yaml
 from grading import Case, Graded, grade, in_forks, otter_run, with_source
-from masters import MASTERS, Editions, Question, colab, editions, leaks, questions, read, write_archive
+from masters import MASTERS, Editions, Question, colab, editions, form_faults, leaks, questions, read, write_archive
 from pages import ROOT
 
 OUT = ROOT / "_build" / "assignments"
 COLUMNS = ("assignment", "question", "mutant", "killed_by_public", "killed_by_hidden", "killed_for_own_question")
 EQUIVALENT = ("assignment", "question", "mutant", "reason")
-PUBLIC_SHARE, PER_QUESTION, PER_ASSIGNMENT = 0.6, 3, 12
+PUBLIC_SHARE, PER_QUESTION, PER_ASSIGNMENT, THROUGH_OTTER = 0.6, 3, 12, 2
 TYPING_ERRORS = ("NameError", "SyntaxError", "IndentationError")  # a mutant is a mistake of thought
 
 
@@ -78,7 +138,8 @@ def mutated(solution: nbformat.NotebookNode, question: Question, mutant: Mutant)
     found = [source for source in question.solution if mutant.old in source]
     count = sum(source.count(mutant.old) for source in question.solution)
     if count != 1:
-        raise ValueError(f"{mutant.question}, {mutant.name}: its text occurs {count} times in the solution; once is allowed")
+        place = f"{mutant.question}, mutant {mutant.name}"
+        raise ValueError(f"{place}: its text occurs {count} times in the solution; once is allowed")
     return with_source(solution, found[0], found[0].replace(mutant.old, mutant.new))
 
 
@@ -119,7 +180,7 @@ def build(name: str, out: Path, scratch: Path) -> tuple[Assignment, list[str]]:
 
 def faults(assignment: Assignment) -> list[str]:
     """What is wrong with an assignment's tests or mutants."""
-    found = [*edition_faults(assignment.graded), *question_faults(assignment)]
+    found = [*form_faults(list(assignment.questions)), *edition_faults(assignment.graded), *question_faults(assignment)]
     for mutant in assignment.mutants.mutants:
         found += mutant_faults(mutant, assignment.graded, assignment.mutants)
     rows = [row(assignment, mutant) for mutant in assignment.mutants.mutants]
@@ -133,8 +194,8 @@ def edition_faults(graded: dict[str, Graded]) -> list[str]:
     """Where the solution loses points or the bare edition gets some, or a cell of either raises."""
     found = []
     for edition in ("solution", "solution, names used again"):
-        found += [f"the {edition}: {case.test} of {case.question} fails: {case.message}" for case in graded[edition].failed]
-    found += [f"the bare edition passes {case.test} of {case.question}" for case in graded["student"].cases if case.passed]
+        found += [f"the {edition}: {c.test} of {c.question} fails: {c.message}" for c in graded[edition].failed]
+    found += [f"the bare edition passes {c.test} of {c.question}" for c in graded["student"].cases if c.passed]
     for edition in ("solution", "student"):
         found += [f"a cell of the {edition} edition raises {error}" for error in graded[edition].errors]
     return found
@@ -144,6 +205,9 @@ def question_faults(assignment: Assignment) -> list[str]:
     """Too few mutants, or two of one name."""
     names = [mutant.name for mutant in assignment.mutants.mutants]
     found = [f"two mutants have the name {name}" for name in sorted(set(names)) if names.count(name) > 1]
+    through_otter = sum(mutant.otter is not None for mutant in assignment.mutants.mutants)
+    if through_otter != THROUGH_OTTER:
+        found.append(f"{through_otter} mutants go through otter run; {THROUGH_OTTER} must")
     if len(names) < PER_ASSIGNMENT:
         found.append(f"{len(names)} mutants; at least {PER_ASSIGNMENT} are needed")
     for question in assignment.questions:
@@ -179,26 +243,33 @@ def row(assignment: Assignment, mutant: Mutant) -> dict[str, str]:
     }
 
 
-def otter_faults(assignment: Assignment, out: Path, scratch: Path) -> list[str]:
-    """Whether `otter run` on the generated archive gives the points that are deserved, and the same as the forks."""
-    folder, by_name = out / assignment.name, {question.name: question for question in assignment.questions}
+def otter_submissions(assignment: Assignment) -> dict[str, tuple[nbformat.NotebookNode, dict[str, float]]]:
+    """What `otter run` grades of an assignment, and the points that each deserves: the bare edition and two mutants."""
+    by_name = {question.name: question for question in assignment.questions}
     full = assignment.graded["solution"].points
-    tried, deserved = {"student": assignment.editions.student}, {"student": dict.fromkeys(full, 0.0)}
+    found = {"student": (assignment.editions.student, dict.fromkeys(full, 0.0))}
     for mutant in assignment.mutants.mutants:
         if mutant.otter is not None:
-            tried[mutant.name] = mutated(assignment.editions.solution, by_name[mutant.question], mutant)
-            deserved[mutant.name] = {**full, **mutant.otter}
-    tasks = {}
-    for number, (name, notebook) in enumerate(tried.items()):
-        path = scratch / f"{assignment.name}-{number}.ipynb"
-        nbformat.write(notebook, path)
-        tasks[name] = partial(otter_run, folder / "autograder.zip", path)
-    found = []
-    for name, points in in_forks(tasks, limit=120.0).items():
-        for kind, expected in (("deserved", deserved[name]), ("in a fork", assignment.graded[name].points)):
-            if not same(points, expected):
-                found.append(f"{assignment.name}: otter run gives {name} {points}; {kind}: {expected}")
+            notebook = mutated(assignment.editions.solution, by_name[mutant.question], mutant)
+            found[mutant.name] = (notebook, {**full, **mutant.otter})
     return found
+
+
+def otter_faults(assignments: Iterable[Assignment], out: Path, scratch: Path) -> list[str]:
+    """Where `otter run` on a generated archive gives other points than are deserved, or than a fork gives."""
+    tasks, expected = {}, {}
+    for assignment in assignments:
+        for name, (notebook, deserved) in otter_submissions(assignment).items():
+            path, title = scratch / f"{assignment.name}-{name}.ipynb", f"{assignment.name}: {name}"
+            nbformat.write(notebook, path)
+            tasks[title] = partial(otter_run, out / assignment.name / "autograder.zip", path)
+            expected[title] = {"deserved": deserved, "in a fork": assignment.graded[name].points}
+    return [
+        f"{title} gets {points} from otter run; {kind}: {right}"
+        for title, points in in_forks(tasks, limit=120.0).items()
+        for kind, right in expected[title].items()
+        if not same(points, right)
+    ]
 
 
 def same(one: dict[str, float], other: dict[str, float]) -> bool:
@@ -240,6 +311,7 @@ def assignment_data(assignment: Assignment) -> dict[str, Any]:
             "manual": question.manual,
             "points": question.points or sum(case.points for case in cases if case.question == question.name),
             "tests": [case_data(case) for case in cases if case.question == question.name],
+            "rubric": "\n\n".join(question.solution) if question.manual else "",
         }
         for question in assignment.questions
     ]
@@ -268,9 +340,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name in names:
             assignment, leaked = build(name, OUT, Path(folder))
-            found += [*leaked, *faults(assignment), *otter_faults(assignment, OUT, Path(folder))]
+            found += [*leaked, *faults(assignment)]
             made.append(assignment)
             print(summary(assignment))
+        found += otter_faults(made, OUT, Path(folder))
     write_matrix(made, OUT / "kill_matrix.csv")
     data = json.dumps(for_instructors(made), indent=1, ensure_ascii=False)
     (OUT / "instructors.json").write_text(data + "\n", encoding="utf-8")

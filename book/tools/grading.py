@@ -1,9 +1,9 @@
 """Grade notebooks as otter does, several at a time, each in a fork of one process that has imported torch.
 
-`otter run` starts a kernel for every notebook, which imports torch anew; a hundred mutants would take many minutes. Here
-the cells of a notebook run in a child of this process, in a namespace of their own: errors are passed over, as otter
-does, `grader.check("q1")` runs the tests of q1 where it stands, and tests that no cell has run follow at the end. That
-otter gives the same points is checked for a few notebooks in `assignments.py`.
+`otter run` starts a kernel for every notebook, which imports torch anew; a hundred mutants would take many minutes.
+Here the cells of a notebook run in a child of this process, in a namespace of their own: errors are passed over, as
+otter does, `grader.check("q1")` runs the tests of q1 where it stands, and tests that no cell has run follow at the end.
+`assignments.py` checks with a few notebooks that otter gives the same points.
 """
 
 from __future__ import annotations

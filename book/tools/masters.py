@@ -1,20 +1,27 @@
-"""The masters of the assignments: what stands in them, what otter makes of one, and what must never reach a student."""
+"""The masters of the assignments: what stands in them, what otter makes of one, and what must never reach a student.
+
+    python book/tools/masters.py TEXT.md MASTER.ipynb
+
+writes a master from its text form (`jupytext --to md:myst`), normalised. How one is written: see `assignments.py`.
+"""
 
 from __future__ import annotations
 
 import json
 import re
+import sys
 import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jupytext
 import nbformat
 import yaml
 from grading import Tests
 from nbformat.v4 import new_code_cell
-from notebooks import KERNEL, stable_ids
+from notebooks import KERNEL, normalise, stable_ids
 from otter.assign import main as otter_assign
 from pages import ROOT
 
@@ -214,7 +221,7 @@ def solution_lines(source: str) -> set[str]:
 
 
 def is_hidden(test: str) -> bool:
-    return bool(re.search(r"^hidden:\s*true\s*$", test, re.MULTILINE))
+    return bool(test_settings(test).get("hidden", False))
 
 
 def test_name(test: str) -> str:
@@ -232,4 +239,37 @@ def leaks(master: nbformat.NotebookNode, edition: Path) -> list[str]:
         notebook = json.loads(text)
         text = "\n".join("".join(cell["source"]) for cell in notebook["cells"])
         text += "\n".join(notebook["metadata"].get("otter", {}).get("tests", {}).values())
-    return [f"{edition.parent.parent.name}/{edition.parent.name}: {line}" for line in sorted(secrets(master)) if line in text]
+    place = f"{edition.parent.parent.name}/{edition.parent.name}"
+    return [f"{place} shows a secret: {line}" for line in sorted(secrets(master)) if line in text]
+
+
+def form_faults(asked: list[Question]) -> list[str]:
+    """Where the tests of a master are not as `assignments.py` asks."""
+    names = [test_name(source) for question in asked for source in question.tests]
+    found = [f"two tests have the name {name}" for name in sorted(set(names)) if names.count(name) > 1]
+    for question in asked:
+        for source in question.tests:
+            settings = test_settings(source)
+            if not {"points", "failure_message"} <= settings.keys():
+                found.append(f"{question.name}, {test_name(source)}: no points or no failure_message")
+            if re.search(r'["\\\n]', settings.get("failure_message", "")):
+                found.append(f"{question.name}, {test_name(source)}: a quotation mark in its failure_message")
+        if question.manual and not (question.points and "rubric" in "".join(question.solution).lower()):
+            found.append(f"{question.name}: a person grades it, and it has no points or no rubric")
+    return found
+
+
+def test_settings(test: str) -> dict[str, Any]:
+    """What stands between BEGIN TEST CONFIG and END TEST CONFIG."""
+    found = re.match(r'""" # BEGIN TEST CONFIG\n(.*?)\n""" # END TEST CONFIG\n', test, re.DOTALL)
+    return yaml.safe_load(found[1]) if found else {}
+
+
+def main() -> None:
+    text, master = sys.argv[1:]
+    notebook = jupytext.read(text, fmt="md:myst")
+    nbformat.write(normalise(notebook), master)
+
+
+if __name__ == "__main__":
+    main()
