@@ -244,10 +244,13 @@ def row(assignment: Assignment, mutant: Mutant) -> dict[str, str]:
 
 
 def otter_submissions(assignment: Assignment) -> dict[str, tuple[nbformat.NotebookNode, dict[str, float]]]:
-    """What `otter run` grades of an assignment, and the points that each deserves: the bare edition and two mutants."""
+    """What `otter run` grades of an assignment, and the points that each deserves.
+
+    That is two mutants and the bare edition, in its form for Colab, which differs more from the one that forks grade.
+    """
     by_name = {question.name: question for question in assignment.questions}
     full = assignment.graded["solution"].points
-    found = {"student": (assignment.editions.student, dict.fromkeys(full, 0.0))}
+    found = {"student": (colab(assignment.editions.student), dict.fromkeys(full, 0.0))}
     for mutant in assignment.mutants.mutants:
         if mutant.otter is not None:
             notebook = mutated(assignment.editions.solution, by_name[mutant.question], mutant)

@@ -155,7 +155,8 @@ def colab(student: nbformat.NotebookNode) -> nbformat.NotebookNode:
     Grading passes over the two cells in front, so that they never replace the grader's tests.
     """
     edition = nbformat.from_dict(student)
-    tests = edition.metadata.pop("otter")["tests"]
+    tests = edition.metadata.otter.tests
+    edition.metadata.otter = {"assignment_name": edition.metadata.otter.assignment_name}  # otter compares it
     writes = "\n".join(f"    Path('tests', '{name}.py').write_text({text!r})" for name, text in tests.items())
     files = (
         f"# The public tests, for Colab.\nfrom pathlib import Path\n\n"
