@@ -20,7 +20,7 @@ is `SHARED` in `masters.py`) and `# BEGIN/END QUESTION`, `SOLUTION`, `TESTS`. hw
 - What a student writes stands in a function between `# BEGIN SOLUTION` and `# END SOLUTION` (otter puts `...` there). A
   function uses its arguments and functions of earlier questions, never a variable of the notebook.
 - The bare edition must run from top to bottom without an error: a cell that shows an example prints what a function
-  returns (`None` there) and takes nothing out of it.
+  returns (`None` there) and takes nothing out of it, or looks first whether it is None.
 - The whole solution notebook runs in two seconds at most, tests included, since every mutant runs all of it.
 - A written question has `manual: true` and `points:`, no tests, and a SOLUTION of Markdown cells: the answer, and a
   rubric (the word must occur).
@@ -42,7 +42,8 @@ without quotation marks or backslashes; no colon followed by a blank) and `hidde
 - A public test teaches: small input, worked by hand in the text or nearly so; the message names the property and the
   input. A hidden test checks properties on fresh random input: `seed = (generator := torch.Generator()).seed()`, and
   the seed stands in every message. Float64, and gradients by autograd. It must kill its mutants for *every* seed.
-- A test must fail when the function returns None, whatever the error.
+- A test must fail when the function returns None, whatever the error. Give each function tests of its own, public and
+  hidden, of half a point or one: a student who solved one of two functions keeps its points.
 
 **A mutant** in `mutants.yaml` is a mistake that people make:
 
@@ -54,6 +55,9 @@ without quotation marks or backslashes; no colon followed by a blank) and `hidde
         new: counts <= 20
         mistake: a class of exactly 20 images is called few-shot
         otter: {q1: 2}            # two mutants of an assignment have it: points that `otter run` must give; others full
+
+Several lines are written `old: |-`; what holds a colon with a blank, or `#`, stands in quotes. A capital mistake has its
+mutant: signs, logarithms, axes, means, borders, what is detached, what a loss divides by.
 
 The build fails unless: the solution gets all points, also where checks are deleted and names used again; the bare
 edition gets none and no cell of it raises; there are three mutants a question with tests, and twelve an assignment;
