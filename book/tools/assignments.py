@@ -56,8 +56,8 @@ without quotation marks or backslashes; no colon followed by a blank) and `hidde
         mistake: a class of exactly 20 images is called few-shot
         otter: {q1: 2}            # two mutants of an assignment have it: points that `otter run` must give; others full
 
-Several lines are written `old: |-`; what holds a colon with a blank, or `#`, stands in quotes. A capital mistake has its
-mutant: signs, logarithms, axes, means, borders, what is detached, what a loss divides by.
+Several lines are written `old: |-`; what holds a colon with a blank, or `#`, stands in quotes. Think of every way to be
+wrong: signs, logarithms, axes, means, borders, what is detached, what a loss divides by.
 
 The build fails unless: the solution gets all points, also where checks are deleted and names used again; the bare
 edition gets none and no cell of it raises; there are three mutants a question with tests, and twelve an assignment;

@@ -8,10 +8,14 @@ import time
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
+import torch
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_raw_cell
+
+import lt_core as lt
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "book" / "tools"))
 
@@ -210,3 +214,39 @@ def test_equivalent_mutants_are_real_questions_and_not_in_the_matrix() -> None:
         asked = masters.questions(masters.read(path.with_name(f"{entry['assignment']}.ipynb")))
         assert entry["question"] in {question.name for question in asked}
         assert entry["reason"]
+
+
+def test_solutions_of_hw1_are_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    solved = solution_of("hw1")
+    generator = torch.Generator().manual_seed(0)
+    counts = torch.tensor([500, 101, 100, 20, 19, 5])
+    logits = torch.randn(40, 6, generator=generator, dtype=torch.float64)
+    labels, answers = (torch.randint(6, (40,), generator=generator) for _ in range(2))
+
+    for name, mask in lt.metrics.shot_groups(counts).items():
+        assert torch.equal(solved["shot_groups"](counts)[name], mask)
+    terms = solved["adjusting_terms"](counts)
+    adjusted = lt.losses.logit_adjusted_loss(logits, labels, counts)
+    torch.testing.assert_close(solved["adjusted_loss"](logits, labels, terms), adjusted)
+    weights = solved["class_weights"](counts, 0.99)
+    torch.testing.assert_close(weights, lt.losses.class_balanced_weights(counts, 0.99, torch.float64))
+    accuracies = lt.metrics.per_class_accuracy(answers, labels, 6)
+    torch.testing.assert_close(solved["class_accuracy"](answers, labels, 6), accuracies)
+    assert solved["balanced_error"](answers, labels, 6) == pytest.approx(lt.metrics.balanced_error(answers, labels, 6))
+    shots = {name: value for name, value in lt.metrics.shot_accuracy(answers, labels, counts).items() if name != "all"}
+    assert solved["group_accuracy"](answers, labels, counts) == pytest.approx(shots)
+
+    capsys.readouterr()
+    solved["toy"]()
+    shown = capsys.readouterr().out  # what question 8 says of it
+    assert "plain: row ratios [1.    1.    0.999]\n  accuracies [0.991 0.823 0.634] balanced error 0.184" in shown
+    assert "adjusted: row ratios [1.    1.    0.998]\n  accuracies [0.939 0.907 0.918] balanced error 0.079" in shown
+
+
+def solution_of(name: str) -> dict[str, Any]:
+    """The names that the code outside of tests defines in a solved master."""
+    defined: dict[str, Any] = {}
+    for cell in masters.read(masters.MASTERS / name / f"{name}.ipynb").cells:
+        if cell.cell_type == "code" and "# BEGIN TEST CONFIG" not in cell.source:
+            exec(cell.source, defined)
+    return defined
