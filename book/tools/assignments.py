@@ -40,8 +40,9 @@ without quotation marks or backslashes; no colon followed by a blank) and `hidde
 - Its parameters are the functions it calls, by their names in the notebook; it imports what it needs and makes its own
   data. Its name is unique in the assignment. (Otter rewrites its code: comments are lost.)
 - A public test teaches: small input, worked by hand in the text or nearly so; the message names the property and the
-  input. A hidden test checks properties on fresh random input: `seed = (generator := torch.Generator()).seed()`, and
-  the seed stands in every message. Float64, and gradients by autograd. It must kill its mutants for *every* seed.
+  input, and rounds what it shows (`shown = got.double().numpy().round(3).tolist()`).
+- A hidden test checks properties on fresh random input: `seed = (generator := torch.Generator()).seed()`, and the seed
+  stands in every message. Float64, and gradients by autograd. It must kill its mutants for *every* seed.
 - A test must fail when the function returns None, whatever the error. Give each function tests of its own, public and
   hidden, of half a point or one: a student who solved one of two functions keeps its points.
 
