@@ -42,7 +42,8 @@ without quotation marks or backslashes; no colon followed by a blank) and `hidde
 - A public test teaches: small input, worked by hand in the text or nearly so; the message names the property and the
   input, and rounds what it shows (`shown = got.double().numpy().round(3).tolist()`).
 - A hidden test checks properties on fresh random input: `seed = (generator := torch.Generator()).seed()`, and the seed
-  stands in every message. Float64, and gradients by autograd. It must kill its mutants for *every* seed.
+  stands in every message. Float64, and gradients by autograd. A mutant dies of it for *every* seed or for none, or the
+  matrix would differ from day to day; that is tried ten times.
 - A test must fail when the function returns None, whatever the error. Give each function tests of its own, public and
   hidden, of half a point or one: a student who solved one of two functions keeps its points.
 
@@ -85,7 +86,20 @@ from typing import Any
 import nbformat
 import yaml
 from grading import Case, Graded, grade, in_forks, otter_run, with_source
-from masters import MASTERS, Editions, Question, colab, editions, form_faults, leaks, questions, read, write_archive
+from masters import (
+    MASTERS,
+    Editions,
+    Question,
+    colab,
+    editions,
+    form_faults,
+    leaks,
+    questions,
+    read,
+    test_name,
+    test_settings,
+    write_archive,
+)
 from pages import ROOT
 
 OUT = ROOT / "_build" / "assignments"
@@ -164,13 +178,13 @@ def grade_all(made: Editions, mutants: Mutants, asked: Iterable[Question]) -> di
     """Grade the solution, the bare edition and every mutant."""
     by_name = {question.name: question for question in asked}
     tasks = {
-        "solution": partial(grade, made.solution, made.tests),
+        "solution": partial(grade, made.solution, made.tests, again=tuple(made.tests)),
         "solution, names used again": partial(grade, made.solution, made.tests, reuse=True),
         "student": partial(grade, made.student, made.tests),
     }
     for mutant in mutants.mutants:
         notebook = mutated(made.solution, by_name[mutant.question], mutant)
-        tasks[mutant.name] = partial(grade, notebook, made.tests)
+        tasks[mutant.name] = partial(grade, notebook, made.tests, again=(mutant.question,))
     return in_forks(tasks)
 
 
@@ -201,6 +215,7 @@ def edition_faults(graded: dict[str, Graded]) -> list[str]:
     for edition in ("solution", "solution, names used again"):
         found += [f"the {edition}: {c.test} of {c.question} fails: {c.message}" for c in graded[edition].failed]
     found += [f"the bare edition passes {c.test} of {c.question}" for c in graded["student"].cases if c.passed]
+    found += [f"the solution passes {test} for some random inputs only" for test in graded["solution"].unsteady]
     for edition in ("solution", "student"):
         found += [f"a cell of the {edition} edition raises {error}" for error in graded[edition].errors]
     return found
@@ -229,6 +244,7 @@ def mutant_faults(mutant: Mutant, graded: dict[str, Graded], mutants: Mutants) -
     others = sorted({case.question for case in failed} - mutants.may_lose(mutant.question))
     found = [] if own else ["survives all tests of its question"]
     found += [f"loses points for {name}, which does not build on {mutant.question}" for name in others]
+    found += [f"is noticed by {test} for some random inputs only" for test in graded[mutant.name].unsteady]
     found += [f"is a {kind}, no mistake of thought" for kind in TYPING_ERRORS if any(kind in c.message for c in own)]
     return [f"{mutant.question}, mutant {mutant.name}: {fault}" for fault in found]
 
@@ -318,7 +334,7 @@ def assignment_data(assignment: Assignment) -> dict[str, Any]:
             "title": question.title,
             "manual": question.manual,
             "points": question.points or sum(case.points for case in cases if case.question == question.name),
-            "tests": [case_data(case) for case in cases if case.question == question.name],
+            "tests": [case_data(case, question) for case in cases if case.question == question.name],
             "rubric": "\n\n".join(question.solution) if question.manual else "",
         }
         for question in assignment.questions
@@ -326,8 +342,10 @@ def assignment_data(assignment: Assignment) -> dict[str, Any]:
     return {"questions": asked, "mutants": mutants}
 
 
-def case_data(case: Case) -> dict[str, Any]:
-    return {"test": case.test, "hidden": case.hidden, "points": case.points}
+def case_data(case: Case, question: Question) -> dict[str, Any]:
+    source = next(source for source in question.tests if test_name(source) == case.test)
+    checks = test_settings(source)["failure_message"]
+    return {"test": case.test, "hidden": case.hidden, "points": case.points, "checks": checks}
 
 
 def summary(assignment: Assignment) -> str:

@@ -13,7 +13,7 @@ import multiprocessing.connection
 import os
 import time
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -24,6 +24,7 @@ import nbformat
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # a pool of threads would not survive a fork
 
+import nbconvert.preprocessors  # noqa: F401  (otter run imports it: here once, not in every fork)
 import otter
 import otter.run
 import torch
@@ -31,6 +32,7 @@ from otter.test_files.exception_test import ExceptionTestFile
 
 Tests = Mapping[str, str]  # a question's name -> the source of its test file
 JOBS, LIMIT = 2, 60.0  # notebooks at a time; seconds for each
+AGAIN = 10  # times
 PLAIN = (types.FunctionType, types.BuiltinFunctionType, types.ModuleType, type)
 
 
@@ -48,10 +50,11 @@ class Case:
 
 @dataclass(frozen=True)
 class Graded:
-    """What a notebook gets: every test case, and the errors of its own cells."""
+    """What a notebook gets: every test case, the errors of its own cells, and the tests that chance decides."""
 
     cases: tuple[Case, ...]
     errors: tuple[str, ...] = ()
+    unsteady: tuple[str, ...] = ()
 
     @property
     def points(self) -> dict[str, float]:
@@ -92,7 +95,9 @@ def run_tests(question: str, source: str, namespace: dict[str, Any]) -> tuple[Ca
     return tuple(cases)
 
 
-def grade(notebook: nbformat.NotebookNode, tests: Tests, reuse: bool = False) -> Graded:
+def grade(
+    notebook: nbformat.NotebookNode, tests: Tests, reuse: bool = False, again: Collection[str] = ()
+) -> Graded:
     """Run a notebook's cells, then the tests that no cell has run.
 
     Args:
@@ -100,6 +105,7 @@ def grade(notebook: nbformat.NotebookNode, tests: Tests, reuse: bool = False) ->
         tests: the source of each question's tests, hidden ones included.
         reuse: run all tests after the last cell, when every name that stands for data has another value: so it is where
             a student has deleted a check, and used names again.
+        again: the questions whose tests run a few times more: they draw their input, and must decide the same then.
     """
     namespace: dict[str, Any] = {"__name__": "__main__"}
     grader = Grader(tests, namespace)
@@ -118,7 +124,10 @@ def grade(notebook: nbformat.NotebookNode, tests: Tests, reuse: bool = False) ->
         if question not in grader.cases:
             grader.check(question)
     cases = [case for question in tests for case in grader.cases[question]]
-    return Graded(tuple(cases), tuple(errors))
+    more = [run_tests(question, tests[question], namespace) for _ in range(AGAIN) for question in again]
+    decided = {(case.test, case.passed) for run in more for case in run}
+    unsteady = sorted(test for test, passed in decided if passed and (test, False) in decided)
+    return Graded(tuple(cases), tuple(errors), tuple(unsteady))
 
 
 def code_cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:

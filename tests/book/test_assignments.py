@@ -129,6 +129,18 @@ def test_tests_that_lean_on_the_notebook_and_bare_editions_that_break_are_named(
     assert "a cell of the student edition raises TypeError" in found
 
 
+def test_tests_that_chance_decides_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    turn = "(vars(double).setdefault('calls', []).append(1) or len(double.calls) % 2)"  # 1, 0, 1, ...
+    by_chance = a_question("q1", DOUBLE, a_test("test_seldom(double)", f"double({turn}) == 2"))
+    assignment, _ = generated(a_master(*by_chance), tmp_path, Mutants({}, (ADDED,)))
+    found = "\n".join(found_in(assignment, monkeypatch))
+    assert "the solution passes test_seldom for some random inputs only" in found
+    seldom_caught = a_question("q1", DOUBLE, a_test("test_few(double)", f"double(x := 2 + {turn}) == 2 * x"))
+    assignment, _ = generated(a_master(*seldom_caught), tmp_path, Mutants({}, (ADDED,)), out="second")
+    found = "\n".join(found_in(assignment, monkeypatch))
+    assert "q1, mutant added: is noticed by test_few for some random inputs only" in found
+
+
 def test_secrets_in_a_students_edition_are_found(tmp_path: Path) -> None:
     shown = new_markdown_cell("Remember that fourfold is `return double(double(x))`, says test_below.")
     written = [
