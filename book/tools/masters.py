@@ -33,8 +33,8 @@ SHARED = {
     "show_question_points": True,
     "export_cell": {"pdf": False},
     "python_version": "3.12",
-    "requirements": ["torch>=2.6", f"lt-core @ git+{REPOSITORY}"],
 }
+NEEDS = ["torch>=2.6"]  # where a grader installs packages by itself (Gradescope); `otter run` installs nothing
 # The one set-up cell of the Colab edition.
 SETUP = f"""\
 # On Colab: installs what this notebook needs, and changes no package that Colab ships. Elsewhere it does nothing.
@@ -118,7 +118,9 @@ def configured(master: nbformat.NotebookNode) -> nbformat.NotebookNode:
     first = copied.cells[0]
     if boundary(first) != "ASSIGNMENT CONFIG":
         raise ValueError("the first cell of a master is its ASSIGNMENT CONFIG")
-    settings = {**SHARED, **(yaml.safe_load(first.source) or {})}
+    imports = any(re.search(r"^\s*(import|from) lt_core\b", cell.source, re.MULTILINE) for cell in copied.cells)
+    needs = [*NEEDS, f"lt-core @ git+{REPOSITORY}"] if imports else NEEDS
+    settings = {**SHARED, "requirements": needs, **(yaml.safe_load(first.source) or {})}
     first.source = "# ASSIGNMENT CONFIG\n" + yaml.safe_dump(settings, sort_keys=False)
     return copied
 

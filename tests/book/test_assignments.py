@@ -167,6 +167,36 @@ def test_secrets_in_a_students_edition_are_found(tmp_path: Path) -> None:
     assert found == ["return double(double(x))", "test_below"]
 
 
+def test_the_colab_edition_brings_its_public_tests_and_does_nothing_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generated(a_master(*ONE, *TWO), tmp_path)
+    edition = masters.read(tmp_path / "out" / "hw0" / "colab" / "hw0.ipynb")
+    setup, files, start = edition.cells[:3]
+    assert setup.source == masters.SETUP.rstrip()
+    assert f"git+{masters.REPOSITORY}" in setup.source
+    assert start.source.endswith("grader = otter.Notebook()")  # a notebook on Colab has no file
+    for cell in (setup, files):
+        assert "otter_ignore" in cell.metadata.tags  # a grader that ran them would lose its hidden tests
+    monkeypatch.chdir(tmp_path)
+    exec(files.source, {"sys": sys})
+    assert not Path("tests").exists()
+    monkeypatch.setitem(sys.modules, "google.colab", sys)
+    exec(files.source, {"sys": sys})
+    texts = {path.stem: path.read_text(encoding="utf-8") for path in Path("tests").iterdir()}
+    assert texts.keys() == {"q1", "q2"}
+    cases = grading.run_tests("q1", texts["q1"], {"double": lambda x: 2 * x})
+    assert [(case.test, case.passed) for case in cases] == [("test_three", True)]
+
+
+def test_a_grader_installs_the_package_only_where_the_assignment_imports_it() -> None:
+    plain = masters.configured(a_master(*ONE)).cells[0].source
+    using = masters.configured(a_master(new_code_cell("import lt_core as lt"), *ONE)).cells[0].source
+    assert "torch" in plain
+    assert "lt-core" not in plain
+    assert f"lt-core @ git+{masters.REPOSITORY}" in using
+
+
 def test_the_same_masters_give_the_same_bytes(tmp_path: Path) -> None:
     for out in ("one", "two"):
         generated(a_master(*ONE, *TWO), tmp_path, out=out)
