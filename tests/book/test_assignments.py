@@ -22,7 +22,8 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "book" / "tools"))
 import assignments
 import grading
 import masters
-from assignments import Assignment, Mutant, Mutants
+import mutants
+from mutants import Assignment, Mutant, Mutants
 from notebooks import KERNEL, normalise
 
 DOUBLE = "def double(x):\n    # BEGIN SOLUTION\n    return 2 * x\n    # END SOLUTION"
@@ -75,14 +76,14 @@ def generated(
 
 def found_in(assignment: Assignment, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     for name in ("PER_QUESTION", "PER_ASSIGNMENT", "THROUGH_OTTER"):
-        monkeypatch.setattr(assignments, name, 0)
-    return assignments.faults(assignment)
+        monkeypatch.setattr(mutants, name, 0)
+    return mutants.faults(assignment)
 
 
 def test_a_sound_assignment_has_no_fault_and_a_row_for_every_mutant(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(assignments, "PUBLIC_SHARE", 0.5)
+    monkeypatch.setattr(mutants, "PUBLIC_SHARE", 0.5)
     assignment, leaked = generated(a_master(*ONE, *TWO), tmp_path, Mutants({"q2": ["q1"]}, (ADDED, SIGN)))
     assert leaked == found_in(assignment, monkeypatch) == []
     assert assignment.graded["solution"].points == {"q1": 2, "q2": 1}
@@ -109,11 +110,11 @@ def test_mutants_that_prove_nothing_are_named(tmp_path: Path, monkeypatch: pytes
     assert "q1, mutant added: loses points for q2, which does not build on q1" in found
     assert "public tests kill 2 of 4 mutants; at least 60% must be" in found
     monkeypatch.undo()
-    found = "\n".join(assignments.faults(replace(assignment, mutants=Mutants({}, (same, same)))))
+    found = "\n".join(mutants.faults(replace(assignment, mutants=Mutants({}, (same, same)))))
     for text in ("two mutants have the name same", "2 mutants; at least 12", "q2: 0 mutants; at least 3", "otter run"):
         assert text in found
     with pytest.raises(ValueError, match="occurs 0 times in the solution"):
-        assignments.mutated(assignment.editions.solution, assignment.questions[0], replace(ADDED, old="3 * x"))
+        mutants.mutated(assignment.editions.solution, assignment.questions[0], replace(ADDED, old="3 * x"))
 
 
 def test_tests_that_lean_on_the_notebook_and_bare_editions_that_break_are_named(
@@ -241,7 +242,7 @@ def test_master_is_as_its_command_writes_it(path: Path) -> None:
 @pytest.mark.parametrize("path", MASTERS, ids=lambda p: p.stem)
 def test_every_mutant_of_a_master_applies(path: Path) -> None:
     asked = {question.name: question for question in masters.questions(masters.read(path))}
-    content = assignments.read_mutants(path.with_name("mutants.yaml"))
+    content = mutants.read_mutants(path.with_name("mutants.yaml"))
     assert {*content.builds_on, *chain(*content.builds_on.values())} <= asked.keys()
     for mutant in content.mutants:
         sources = asked[mutant.question].solution
@@ -250,9 +251,9 @@ def test_every_mutant_of_a_master_applies(path: Path) -> None:
 
 
 def test_equivalent_mutants_are_real_questions_and_not_in_the_matrix() -> None:
-    for entry in assignments.equivalent(masters.MASTERS / "equivalent.csv"):
+    for entry in mutants.equivalent(masters.MASTERS / "equivalent.csv"):
         path = masters.MASTERS / entry["assignment"] / "mutants.yaml"
-        assert entry["mutant"] not in {mutant.name for mutant in assignments.read_mutants(path).mutants}
+        assert entry["mutant"] not in {mutant.name for mutant in mutants.read_mutants(path).mutants}
         asked = masters.questions(masters.read(path.with_name(f"{entry['assignment']}.ipynb")))
         assert entry["question"] in {question.name for question in asked}
         assert entry["reason"]
