@@ -109,7 +109,7 @@ def grade(
     """
     namespace: dict[str, Any] = {"__name__": "__main__"}
     grader = Grader(tests, namespace)
-    otter.Notebook = lambda *args, **options: grader  # type: ignore[misc]  # this process is a fork and ends here
+    otter.Notebook = lambda *args, **options: grader  # this process is a fork and ends here
     errors = []
     for cell in code_cells(notebook):
         try:
@@ -156,7 +156,7 @@ def in_forks(tasks: Mapping[str, Callable[[], Any]], jobs: int = JOBS, limit: fl
             while waiting and len(running) < jobs:
                 name = waiting.pop(0)
                 receiver, sender = context.Pipe(duplex=False)
-                process = context.Process(target=_child, args=(tasks[name], sender), daemon=False)
+                process: BaseProcess = context.Process(target=_child, args=(tasks[name], sender), daemon=False)
                 process.start()
                 sender.close()
                 running[name] = (process, receiver, time.monotonic() + limit)
