@@ -5,8 +5,9 @@
 How to write an assignment
 --------------------------
 `book/assignments/hwN/` has two files by hand, `hwN.ipynb` (the master) and `mutants.yaml`; everything else is generated
-into `_build/assignments/`: `hwN/student`, `hwN/colab`, `hwN/solution`, `hwN/autograder.zip`, `kill_matrix.csv` and
-`instructors.json` (the data of the page for instructors). Only the `.ipynb` is committed. Write it as text:
+into `_build/assignments/`: `hwN/student`, `hwN/colab`, `hwN/solution`, `hwN/autograder.zip`, and, of the assignments
+that were named, `kill_matrix.csv` and `instructors.json` (the data of the page for instructors). A master is committed
+as `.ipynb`; write it as text:
 
     .venv/bin/jupytext --to md:myst -o /tmp/hw1.md book/assignments/hw1/hw1.ipynb     # to text
     .venv/bin/python book/tools/masters.py /tmp/hw1.md book/assignments/hw1/hw1.ipynb # back, normalised
@@ -184,7 +185,8 @@ def write_matrix(assignments: Iterable[Assignment], path: Path) -> None:
 
 def for_instructors(assignments: Iterable[Assignment]) -> dict[str, Any]:
     """What the page for instructors shows: questions, points, what each test checks, and which mistakes it catches."""
-    return {a.name: assignment_data(a) for a in assignments} | {"equivalent": equivalent(MASTERS / "equivalent.csv")}
+    named = {assignment.name: assignment_data(assignment) for assignment in assignments}
+    return {"assignments": named, "equivalent": equivalent(MASTERS / "equivalent.csv")}
 
 
 def assignment_data(assignment: Assignment) -> dict[str, Any]:
@@ -224,20 +226,31 @@ def summary(assignment: Assignment) -> str:
     )
 
 
-def main() -> None:
-    start, names = time.monotonic(), sys.argv[1:] or sorted(path.parent.name for path in MASTERS.glob("*/*.ipynb"))
-    OUT.mkdir(parents=True, exist_ok=True)
+def build_all(names: Iterable[str], out: Path) -> list[str]:
+    """Generate and try the assignments; returns what is wrong with them."""
+    out.mkdir(parents=True, exist_ok=True)
     found, made = [], []
     with tempfile.TemporaryDirectory() as folder:
         for name in names:
-            assignment, leaked = build(name, OUT, Path(folder))
+            assignment, leaked = build(name, out, Path(folder))
             found += [*leaked, *faults(assignment)]
             made.append(assignment)
-            print(summary(assignment))
-        found += otter_faults(made, OUT, Path(folder))
-    write_matrix(made, OUT / "kill_matrix.csv")
+            print(summary(assignment), flush=True)
+        found += otter_faults(made, out, Path(folder))
+    write_matrix(made, out / "kill_matrix.csv")
     data = json.dumps(for_instructors(made), indent=1, ensure_ascii=False)
-    (OUT / "instructors.json").write_text(data + "\n", encoding="utf-8")
+    (out / "instructors.json").write_text(data + "\n", encoding="utf-8")
+    return found
+
+
+def main() -> None:
+    start, all_names = time.monotonic(), sorted(path.parent.name for path in MASTERS.glob("*/*.ipynb"))
+    if unknown := set(sys.argv[1:]) - set(all_names):
+        sys.exit(f"no assignment {', '.join(sorted(unknown))}; there are {', '.join(all_names)}")
+    try:
+        found = build_all(sys.argv[1:] or all_names, OUT)
+    except (RuntimeError, ValueError) as error:
+        sys.exit(str(error))
     print(f"{OUT.relative_to(ROOT)}: {time.monotonic() - start:.0f} s")
     if found:
         sys.exit("\n".join(found))
