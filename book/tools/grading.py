@@ -164,7 +164,8 @@ def in_forks(tasks: Mapping[str, Callable[[], Any]], jobs: int = JOBS, limit: fl
             for name, (process, receiver, end) in list(running.items()):
                 if receiver in ready:
                     results[name] = _received(name, receiver)
-                    process.join()
+                    process.join(timeout=10.0)
+                    process.kill()  # a thread that a notebook has left behind
                     del running[name]
                 elif time.monotonic() > end:
                     raise RuntimeError(f"{name} ran longer than {limit:.0f} seconds")
