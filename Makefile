@@ -5,13 +5,14 @@ HTML := _build/html/index.html
 VENDOR := _build/static/vendor/.done
 NOTEBOOKS := $(BIN)/python book/tools/notebooks.py
 NBVAL := $(BIN)/python -m pytest -q -p no:cacheprovider --nbval --nbval-current-env --nbval-cell-timeout=120 \
-	--nbval-sanitize-with=tests/nbval_sanitize.cfg
+	--nbval-sanitize-with=tests/nbval_sanitize.cfg --ignore=book/assignments
 
-.PHONY: help book test lint unit nbval pages browser notebooks lock clean
+.PHONY: help book test lint unit nbval pages browser assignments notebooks lock clean
 
 help:
 	@echo "make book       build the book into _build/html"
 	@echo "make test       lint, type check, unit tests, notebooks, book: all that must hold"
+	@echo "make assignments  generate the assignments into _build/assignments, and try their grader with mutants"
 	@echo "make notebooks  re-execute and normalise the notebooks (NB=path for one)"
 	@echo "make lint | unit | nbval | pages | browser   one part of make test"
 	@echo "make lock       resolve requirements.txt anew from pyproject.toml"
@@ -35,7 +36,7 @@ book: .venv/.installed $(VENDOR)
 	@$(BIN)/python book/tools/check_pages.py
 	@echo "the book is at $(CURDIR)/$(HTML)"
 
-test: lint unit nbval pages browser
+test: lint unit nbval pages browser assignments
 	@echo "all checks passed"
 
 lint: .venv/.installed
@@ -60,10 +61,14 @@ browser: .venv/.installed
 notebooks: .venv/.installed
 	$(NOTEBOOKS) $(NB)
 
+# Students' editions, graders and solutions; HW=hw1 for one.
+assignments: .venv/.installed
+	OMP_NUM_THREADS=1 $(BIN)/python book/tools/assignments.py $(HW)
+
 # uv keeps the versions that are pinned already; UPGRADE=1 takes the newest ones.
 lock: .venv/.installed
 	$(BIN)/python -m pip install -q uv
-	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --no-header --no-annotate \
+	$(BIN)/uv pip compile pyproject.toml --extra dev --extra coursework --universal --python-version 3.11 --no-header --no-annotate \
 		$(if $(UPGRADE),--upgrade) -q -o requirements.txt
 
 clean:
