@@ -258,7 +258,6 @@ def ala_ablation(study: Study) -> pd.DataFrame:
 
     rows = {
         name: {
-            "precision": ", ".join(dict.fromkeys(str(run.record["environment"]["precision"]) for run in group)),
             **{key: mean_sd([run.last[key] for run in group]) for key in ("many", "few")},
             "all": mean_sd([run.last["top1"] for run in group]),
             **{title: mean_sd([measure(run) for run in group]) for title, measure in MEASURES.items()},
