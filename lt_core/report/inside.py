@@ -258,7 +258,7 @@ def ala_ablation(study: Study) -> pd.DataFrame:
 
     rows = {
         name: {
-            **{key: mean_sd([run.last[key] for run in group]) for key in ("many", "few")},
+            "few": mean_sd([run.last["few"] for run in group]),
             "all": mean_sd([run.last["top1"] for run in group]),
             **{title: mean_sd([measure(run) for run in group]) for title, measure in MEASURES.items()},
         }
