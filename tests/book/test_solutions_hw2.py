@@ -44,6 +44,7 @@ def test_toy_of_hw2_shows_what_its_question_says(capsys: pytest.CaptureFixture[s
     capsys.readouterr()
     solved["two_clouds"]()
     rows = {line[:27].strip(): line[27:] for line in capsys.readouterr().out.splitlines()}
-    assert "boundary  2.51" in rows["cross-entropy"] and "boundary  2.17" in rows["margin 50 for the tail"]
+    assert "boundary  2.51" in rows["cross-entropy"]
+    assert "boundary  2.17" in rows["margin 50 for the tail"]
     for name in ("balanced softmax", "weights", "cross-entropy, adjusted"):
         assert "boundary  1.01" in rows[name], name
