@@ -286,7 +286,7 @@ def test_solutions_of_hw1_are_the_packages(capsys: pytest.CaptureFixture[str]) -
     assert "adjusted: row ratios [1.    1.    0.998]\n  accuracies [0.939 0.907 0.918] balanced error 0.079" in shown
 
 
-def test_solutions_of_hw4_are_the_packages() -> None:
+def test_solutions_of_hw4_are_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
     solved = solution_of("hw4")
     generator = torch.Generator().manual_seed(0)
     batches = torch.randn(6, 12, 5, generator=generator, dtype=torch.float64)
@@ -306,6 +306,13 @@ def test_solutions_of_hw4_are_the_packages() -> None:
     accuracies = {"a": {0: 30.0, 1: 29.0, 2: 31.0}, "b": {0: 33.0, 1: 35.0, 2: 37.0}}
     (found,) = lt.report.analyse(accuracies).contrasts([("b", "a")])
     assert solved["paired_interval"](accuracies["b"], accuracies["a"]) == pytest.approx((found.difference, found.half))
+
+    capsys.readouterr()
+    solved["small_study"](range(5))
+    shown = capsys.readouterr().out  # what question 8 says of it
+    assert "GALA - cross-entropy: +10.6 [+8.4, +12.8] clear" in shown
+    assert "cross-entropy, re-balanced - cross-entropy: +9.0 [+7.4, +10.7] clear" in shown
+    assert "GALA - cross-entropy, re-balanced: +1.6 [-0.1, +3.2] not resolved" in shown
 
 
 def solution_of(name: str) -> dict[str, Any]:
