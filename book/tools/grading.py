@@ -27,6 +27,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # a pool of threads would not sur
 import nbconvert.preprocessors  # noqa: F401  (otter run imports it: here once, not in every fork)
 import otter
 import otter.run
+import scipy.stats  # noqa: F401  (an assignment imports it, and the digits: once as well)
+import sklearn.datasets  # noqa: F401
 import torch
 from otter.test_files.exception_test import ExceptionTestFile
 

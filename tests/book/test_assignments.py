@@ -286,6 +286,35 @@ def test_solutions_of_hw1_are_the_packages(capsys: pytest.CaptureFixture[str]) -
     assert "adjusted: row ratios [1.    1.    0.998]\n  accuracies [0.939 0.907 0.918] balanced error 0.079" in shown
 
 
+def test_solutions_of_hw4_are_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    solved = solution_of("hw4")
+    generator = torch.Generator().manual_seed(0)
+    batches = torch.randn(6, 12, 5, generator=generator, dtype=torch.float64)
+    labels = torch.randint(5, (12,), generator=generator)
+
+    mine, theirs = solved["GALA"](5, lambda1=1.2).double(), lt.losses.GALALoss(5, lambda_pos=1.2).double()
+    for logits in batches:
+        torch.testing.assert_close(mine(logits, labels), theirs(logits, labels))
+    torch.testing.assert_close(mine.theta, theirs.theta)
+    theta = theirs.theta
+    for form in ("released", "formula"):
+        adjusted = solved[f"{form}_logits"](batches[0], labels, theta, theta, 1.2, 0.9, 1e-3)
+        expected = lt.losses.gala_logits(batches[0], labels, theta, 1.2, 0.9, form)
+        torch.testing.assert_close(adjusted.softmax(1), expected.softmax(1))
+    torch.testing.assert_close(solved["rebalance"](batches[0], 1.7), lt.posthoc.rebalance_logits(batches[0], 1.7))
+
+    accuracies = {"a": {0: 30.0, 1: 29.0, 2: 31.0}, "b": {0: 33.0, 1: 35.0, 2: 37.0}}
+    (found,) = lt.report.analyse(accuracies).contrasts([("b", "a")])
+    assert solved["paired_interval"](accuracies["b"], accuracies["a"]) == pytest.approx((found.difference, found.half))
+
+    capsys.readouterr()
+    solved["small_study"](range(5))
+    shown = capsys.readouterr().out  # what question 8 says of it
+    assert "GALA - cross-entropy: +10.6 [+8.4, +12.8] clear" in shown
+    assert "cross-entropy, re-balanced - cross-entropy: +9.0 [+7.4, +10.7] clear" in shown
+    assert "GALA - cross-entropy, re-balanced: +1.6 [-0.1, +3.2] not resolved" in shown
+
+
 def solution_of(name: str) -> dict[str, Any]:
     """The names that the code outside of tests defines in a solved master."""
     defined: dict[str, Any] = {}
