@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from test_assignments import solution_of
 
 import lt_core as lt
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "book" / "tools"))
-
-import masters
 
 COUNTS = torch.tensor([500, 100, 20, 5])
 
 
 @pytest.fixture(scope="module")
 def solved() -> dict[str, Any]:
-    """The names that the code outside of tests defines in the solved master."""
-    defined: dict[str, Any] = {}
-    for cell in masters.read(masters.MASTERS / "hw3" / "hw3.ipynb").cells:
-        if cell.cell_type == "code" and "# BEGIN TEST CONFIG" not in cell.source:
-            exec(cell.source, defined)
-    return defined
+    return solution_of("hw3")
 
 
 @pytest.fixture
