@@ -218,6 +218,7 @@ def test_floor_part(quick: None) -> None:
     assert min(values(table, "median")) > 0
 
 
+@pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="not run: no GPU")
 def test_floor_part_counts_launches_on_a_gpu() -> None:
     (table,) = bench.measure("cuda", 0.01, "floor", TINY)
