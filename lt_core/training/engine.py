@@ -198,8 +198,8 @@ class Trainer:
         return row
 
     def is_tested(self, epoch: int) -> bool:
-        """Whether the 1-based ``epoch`` ends with a test: every few epochs, and every epoch of the last fifth."""
-        return epoch % self.test_every == 0 or epoch > round(0.8 * self.epochs)
+        """Whether the 1-based ``epoch`` ends with a test: every few epochs, all of the last fifth, and the last one."""
+        return epoch % self.test_every == 0 or epoch > round(0.8 * self.epochs) or epoch == self.epochs
 
     def _now(self) -> float:
         """Seconds, with the device's work done: called three times an epoch."""

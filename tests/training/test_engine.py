@@ -189,6 +189,8 @@ def test_tests_every_few_epochs_change_nothing_but_which_epochs_are_tested() -> 
     assert each["environment"]["test_every"] == 1
     best = max((row for row in few["epochs"] if row["top1"] is not None), key=lambda row: row["top1"])
     assert few["final"]["best_on_test"]["top1"] == best["top1"]
+    short = train(config(epochs=2), progress=False, test_every=5)  # its last fifth has no epoch
+    assert short["final"]["best_on_test"]["epoch"] == short["final"]["last"]["epoch"] == 2
     with pytest.raises(ValueError, match="test_every is 3; allowed are 1, 2, 5, 10"):
         train(config(), progress=False, test_every=3)
 
