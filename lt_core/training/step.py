@@ -42,6 +42,10 @@ class TrainStep:
         )
         strategy.optimizer = self.optimizer
         self.scaler = torch.amp.GradScaler(strategy.device.type, enabled=strategy.dtype == torch.float16)
+        if compiled:
+            # The strategies share code, and PyTorch compiles a function for eight cases at most: what earlier runs of
+            # this process compiled must not count.
+            torch.compiler.reset()
         # Two static shapes at most, the full batch and the last one: no dynamic shapes.
         self.forward = torch.compile(strategy.step, fullgraph=True, dynamic=False) if compiled else strategy.step
         if distributed.world() > 1:

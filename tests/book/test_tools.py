@@ -153,7 +153,9 @@ def test_a_page_too_heavy_with_its_pictures_is_named(
 
 def test_a_picture_that_the_book_does_not_hold_is_named(book: Path, page: Path) -> None:
     page.write_text('<img src="../_images/gone.png"><img src="https://example.org/badge.svg">')
-    with pytest.raises(SystemExit, match=r"c\.html shows \.\./_images/gone\.png, .*\n.*shows https://example\.org/badge"):
+    with pytest.raises(
+        SystemExit, match=r"c\.html shows \.\./_images/gone\.png, .*\n.*shows https://example\.org/badge"
+    ):
         check_pages.main()
 
 

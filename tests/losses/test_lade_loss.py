@@ -27,8 +27,7 @@ def literal(rows, targets, alpha, lam, form, weight):
         fit -= w * math.log(powers[y] / sum(powers)) / sum(weights)
     for c in range(5):
         parts = [
-            math.exp(row[c]) / (5 * prior[y if form == "derived" else c])
-            for row, y in zip(rows, targets, strict=True)
+            math.exp(row[c]) / (5 * prior[y if form == "derived" else c]) for row, y in zip(rows, targets, strict=True)
         ]
         r.append(math.log(sum(parts) / len(rows)))
         shares.append([part / sum(parts) for part in parts])
@@ -79,9 +78,7 @@ def test_the_shares_of_none_add_up(targets, form, weight):
 @pytest.mark.parametrize("weight", [None, WEIGHT])
 def test_without_the_regulariser_it_is_balanced_softmax(targets, reduction, weight):
     expected = balanced_softmax_loss(draw(8), targets, COUNTS, weight, reduction)
-    torch.testing.assert_close(
-        lade_loss(draw(8), targets, COUNTS, 0.0, weight=weight, reduction=reduction), expected
-    )
+    torch.testing.assert_close(lade_loss(draw(8), targets, COUNTS, 0.0, weight=weight, reduction=reduction), expected)
 
 
 def test_an_image_s_gradient_depends_on_the_others(targets):
@@ -89,9 +86,7 @@ def test_an_image_s_gradient_depends_on_the_others(targets):
     z, moved = draw(8).requires_grad_(), draw(8)
     moved[1:] += 1.0
     moved.requires_grad_()
-    first, second = (
-        torch.autograd.grad(lade_loss(x, targets, COUNTS, 0.5), x)[0][0] for x in (z, moved)
-    )
+    first, second = (torch.autograd.grad(lade_loss(x, targets, COUNTS, 0.5), x)[0][0] for x in (z, moved))
     assert (first - second).abs().max() > 1e-3
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,14 @@ def test_half_precision_keeps_losses_and_accumulators_in_float32(precision: str)
     assert loss.dtype == outputs.dtype == strategy.loss.theta.dtype == torch.float32
     assert all(torch.isfinite(p).all() for p in strategy.model.parameters())
     assert step.scaler.is_enabled() == (precision == "float16")
+
+
+def test_many_compiled_runs_follow_one_another_in_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a notebook that compares losses: PyTorch compiles a function for eight cases, and a run has two."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))  # traced, and nothing generated
+    for loss in ("ce", "focal", "ldam", "ala", "gala", "balanced_softmax"):
+        run = engine.Trainer(RunConfig(dataset="synthetic", loss=loss, recipe="short", epochs=2), DATA, CPU, True)
+        run.train_epoch()
 
 
 def test_value_checks_come_back_after_a_step() -> None:
