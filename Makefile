@@ -12,9 +12,9 @@ NBVAL := $(BIN)/python -m pytest -q -p no:cacheprovider --nbval --nbval-current-
 help:
 	@echo "make book       build the book into _build/html"
 	@echo "make test       lint, type check, unit tests, notebooks, book: all that must hold"
-	@echo "make assignments  generate the assignments into _build/assignments, and try their grader with mutants"
+	@echo "make assignments   generate the assignments, and try their graders with mutants (HW=hw1 for one)"
 	@echo "make notebooks  re-execute and normalise the notebooks (NB=path for one)"
-	@echo "make lint | unit | nbval | pages | browser   one part of make test"
+	@echo "make lint | unit | nbval | pages | browser | assignments   one part of make test"
 	@echo "make lock       resolve requirements.txt anew from pyproject.toml"
 
 .venv/.installed: requirements.txt pyproject.toml
@@ -68,8 +68,8 @@ assignments: .venv/.installed
 # uv keeps the versions that are pinned already; UPGRADE=1 takes the newest ones.
 lock: .venv/.installed
 	$(BIN)/python -m pip install -q uv
-	$(BIN)/uv pip compile pyproject.toml --extra dev --extra coursework --universal --python-version 3.11 --no-header --no-annotate \
-		$(if $(UPGRADE),--upgrade) -q -o requirements.txt
+	$(BIN)/uv pip compile pyproject.toml --extra dev --extra coursework --universal --python-version 3.11 \
+		--no-header --no-annotate $(if $(UPGRADE),--upgrade) -q -o requirements.txt
 
 clean:
 	rm -rf _build .venv node_modules

@@ -6,8 +6,9 @@ How to write an assignment
 --------------------------
 `book/assignments/hwN/` has two files by hand, `hwN.ipynb` (the master) and `mutants.yaml`; everything else is generated
 into `_build/assignments/`: `hwN/student`, `hwN/colab`, `hwN/solution`, `hwN/autograder.zip`, and, of the assignments
-that were named, `kill_matrix.csv` and `instructors.json` (the data of the page for instructors). A master is committed
-as `.ipynb`; write it as text:
+that were named, `kill_matrix.csv` and `instructors.json`. Where none is named and nothing is wrong, it also writes the
+tables of `book/instructors.md` and `book/coursework.md`, which are committed (see `guide.py`): a test fails where they
+are older than a master's code or its mutants. A master is committed as `.ipynb`; write it as text:
 
     .venv/bin/jupytext --to md:myst -o /tmp/hw1.md book/assignments/hw1/hw1.ipynb     # to text
     .venv/bin/python book/tools/masters.py /tmp/hw1.md book/assignments/hw1/hw1.ipynb # back, normalised
@@ -83,6 +84,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import guide
 import nbformat
 from grading import Case, Graded, grade, in_forks, otter_run
 from masters import (
@@ -254,6 +256,9 @@ def main() -> None:
     print(f"{OUT.relative_to(ROOT)}: {time.monotonic() - start:.0f} s")
     if found:
         sys.exit("\n".join(found))
+    if not sys.argv[1:]:
+        for part in guide.write(json.loads((OUT / "instructors.json").read_text(encoding="utf-8"))):
+            print(f"changed: book/{part}")
 
 
 if __name__ == "__main__":
