@@ -11,15 +11,17 @@ and the mutants of a master. Where a digest is another one, the tables are out o
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 from masters import MASTERS, Question, is_hidden, questions, read, test_settings
 from mutants import read_mutants
-from pages import ROOT, chapters, lesson, prose
+from pages import ROOT, chapters
 
 GUIDE = ROOT / "book" / "instructors.md"
 TABLES = ROOT / "book" / "coursework.md"
@@ -32,10 +34,16 @@ OVERVIEW = ("assignment", "questions", "points by tests", "by you", "tests", *TR
 COLUMNS = ("question", "points", "public tests", "hidden tests", *TRIED)
 
 
+@cache
+def prose(chapter: Path) -> str:
+    """The text of a notebook; read as JSON, since nbformat validates every stored widget."""
+    cells = json.loads(chapter.read_text(encoding="utf-8"))["cells"]
+    return "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+
+
 def outcomes(chapter: Path) -> list[str]:
     """The list below "In this chapter"."""
-    text = "\n\n".join(cell.source for cell in lesson(chapter) if cell.cell_type == "markdown")
-    listed = text.partition("**In this chapter**")[2].partition("*Prerequisites")[0]
+    listed = prose(chapter).partition("**In this chapter**")[2].partition("*Prerequisites")[0]
     return [" ".join(item.split()).rstrip(".;") for item in re.split(r"(?m)^- ", listed)[1:]]
 
 
@@ -44,6 +52,7 @@ def tested() -> dict[str, list[dict[str, Any]]]:
     return dict(yaml.safe_load(OUTCOMES.read_text(encoding="utf-8")))
 
 
+@cache
 def assignments() -> dict[str, list[Question]]:
     return {path.stem: questions(read(path)) for path in sorted(MASTERS.glob("*/*.ipynb"))}
 
@@ -82,7 +91,7 @@ def outcome_tables() -> str:
     for path in chapters():
         number = path.stem[:2]
         rows = [(text, named(entry["by"])) for text, entry in zip(outcomes(path), sources[number], strict=True)]
-        page = path.relative_to(TABLES.parent).with_suffix("").as_posix()
+        page = path.relative_to(ROOT / "book").with_suffix("").as_posix()
         parts.append(f"**Chapter {number}, {{doc}}`{page}`.** You\n\n{table(('outcome', 'tested by'), rows)}")
     return "\n\n".join(parts)
 
