@@ -10,12 +10,12 @@ NBVAL := $(BIN)/python -m pytest -q -p no:cacheprovider --nbval --nbval-current-
 .PHONY: help book test lint unit nbval pages browser assignments notebooks lock clean
 
 help:
-	@echo "make book       build the book into _build/html"
-	@echo "make test       lint, type check, unit tests, notebooks, book: all that must hold"
-	@echo "make assignments   generate the assignments, and try their graders with mutants (HW=hw1 for one)"
-	@echo "make notebooks  re-execute and normalise the notebooks (NB=path for one)"
+	@echo "make book         build the book into _build/html"
+	@echo "make test         lint, type check, unit tests, notebooks, book: all that must hold"
+	@echo "make assignments  generate the assignments, and try their graders with mutants (HW=hw1 for one)"
+	@echo "make notebooks    re-execute and normalise the notebooks (NB=path for one)"
 	@echo "make lint | unit | nbval | pages | browser | assignments   one part of make test"
-	@echo "make lock       resolve requirements.txt anew from pyproject.toml"
+	@echo "make lock         resolve requirements.txt anew from pyproject.toml"
 
 .venv/.installed: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] \

@@ -18,8 +18,8 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "book" / "tools"))
 import guide
 import masters
 from mutants import read_mutants
-from pages import words_only
-from reading import count_words
+from pages import page_named, words_only
+from reading import count_words, printed_minutes
 
 STALE = "run make assignments, and commit what it writes"
 
@@ -161,6 +161,15 @@ def test_the_digest_is_of_what_decides_the_numbers(tmp_path: Path, monkeypatch: 
     mutants = tmp_path / "hw1" / "mutants.yaml"
     mutants.write_text(mutants.read_text(encoding="utf-8").replace("few_to_20", "few_to_twenty"), encoding="utf-8")
     assert guide.digest("hw1") != before
+
+
+def test_the_plan_has_the_minutes_of_its_chapters_and_the_hours_of_its_assignments() -> None:
+    weeks = [row for row in rows_of(guide.GUIDE.read_text(encoding="utf-8").split("## What")[0]) if row[0].isdigit()]
+    assert [row[3] for row in weeks] == list(guide.assignments())
+    for _, read, minutes, name, hours, _ in weeks:
+        assert int(minutes) == sum(printed_minutes(page_named(number)) or 0 for number in read.split(", "))
+        master = masters.read(masters.MASTERS / name / f"{name}.ipynb")
+        assert any(f"*Time*: {hours} hours." in cell.source for cell in master.cells)
 
 
 def test_the_guide_is_short_and_its_make_targets_exist() -> None:
