@@ -31,7 +31,7 @@ BEGIN = "<!-- {}: written by `make assignments` -->"
 EXERCISE = re.compile(r"^:label: (ex-\S+)$", re.MULTILINE)
 TRIED = ("mistakes tried", "public tests notice", "all")
 OVERVIEW = ("assignment", "questions", "points by tests", "by you", "tests", *TRIED)
-COLUMNS = ("question", "points", "public tests", "hidden tests", *TRIED)
+COLUMNS = ("question", "points", "public tests (points)", "hidden tests (points)", *TRIED)
 
 
 @cache
@@ -92,7 +92,7 @@ def outcome_tables() -> str:
         number = path.stem[:2]
         rows = [(text, named(entry["by"])) for text, entry in zip(outcomes(path), sources[number], strict=True)]
         page = path.relative_to(ROOT / "book").with_suffix("").as_posix()
-        parts.append(f"**Chapter {number}, {{doc}}`{page}`.** You\n\n{table(('outcome', 'tested by'), rows)}")
+        parts.append(f"**In** {{doc}}`{page}` **you**\n\n{table(('outcome', 'tested by'), rows)}")
     return "\n\n".join(parts)
 
 
@@ -124,12 +124,8 @@ def planned(question: Question, mutants: int) -> tuple[str, ...]:
         return title, f"{question.points:g}", "–", "–", "–"
     tests = [(is_hidden(test), test_settings(test)["points"]) for test in question.tests]
     parts = [[points for hidden, points in tests if hidden == kind] for kind in (False, True)]
-    shown = [f"{len(part)}, {points_of(sum(part))}" for part in parts]
+    shown = [f"{len(part)} ({sum(part):g})" for part in parts]
     return title, f"{sum(points for _, points in tests):g}", *shown, str(mutants)
-
-
-def points_of(number: float) -> str:
-    return f"{number:g} point" + "s" * (number != 1)
 
 
 def question_tables(data: Mapping[str, Any]) -> str:

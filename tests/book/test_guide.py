@@ -68,7 +68,7 @@ def test_the_guides_line_of_an_assignment_is_the_sum_of_its_table(name: str) -> 
     assert int(line[1]) == len(rows)
     assert float(line[2]) == sum(float(row[1]) for row in tested)
     assert float(line[3]) == sum(float(row[1]) for row in rows) - float(line[2])
-    assert int(line[4]) == sum(int(row[place].split(",")[0]) for row in tested for place in (2, 3))
+    assert int(line[4]) == sum(int(row[place].split()[0]) for row in tested for place in (2, 3))
     assert [int(line[place].split()[0]) for place in (5, 6, 7)] == [
         sum(int(row[place]) for row in tested) for place in (4, 5, 6)
     ]
@@ -166,7 +166,7 @@ def test_the_digest_is_of_what_decides_the_numbers(tmp_path: Path, monkeypatch: 
 def test_the_plan_has_the_minutes_of_its_chapters_and_the_hours_of_its_assignments() -> None:
     weeks = [row for row in rows_of(guide.GUIDE.read_text(encoding="utf-8").split("## What")[0]) if row[0].isdigit()]
     assert [row[3] for row in weeks] == list(guide.assignments())
-    for _, read, minutes, name, hours, _ in weeks:
+    for _, read, minutes, name, hours in weeks:
         assert int(minutes) == sum(printed_minutes(page_named(number)) or 0 for number in read.split(", "))
         master = masters.read(masters.MASTERS / name / f"{name}.ipynb")
         assert any(f"*Time*: {hours} hours." in cell.source for cell in master.cells)
