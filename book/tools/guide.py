@@ -158,9 +158,9 @@ def graded_mistakes() -> str:
     for name, asked in assignments().items():
         full = {q.name: sum(test_settings(test)["points"] for test in q.tests) for q in asked}
         for mutant in read_mutants(MASTERS / name / "mutants.yaml").mutants:
-            left = [f"{q} {points:g} of {full[q]:g}" for q, points in (mutant.otter or {}).items()]
+            left = [f"{q}: {points:g} of {full[q]:g}" for q, points in (mutant.otter or {}).items()]
             if left:
-                rows.append((name, mutant.question, mutant.mistake, ", ".join(left)))
+                rows.append((name, mutant.question, mutant.mistake, "; ".join(left)))
     return table(("assignment", "in", "mistake", "points that are left"), rows)
 
 

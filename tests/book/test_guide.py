@@ -26,8 +26,8 @@ STALE = "run make assignments, and commit what it writes"
 
 def rows_of(text: str) -> list[list[str]]:
     """The rows of the Markdown tables in a text, without their heads."""
-    lines = [line for line in text.splitlines() if line.startswith("| ")]
-    cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     heads = {place for place, row in enumerate(cells) if set(row) == {"---"}}
     return [row for place, row in enumerate(cells) if place not in heads and place + 1 not in heads]
 
@@ -170,6 +170,19 @@ def test_the_plan_has_the_minutes_of_its_chapters_and_the_hours_of_its_assignmen
         assert int(minutes) == sum(printed_minutes(page_named(number)) or 0 for number in read.split(", "))
         master = masters.read(masters.MASTERS / name / f"{name}.ipynb")
         assert any(f"*Time*: {hours} hours." in cell.source for cell in master.cells)
+
+
+def test_the_points_of_the_trial_are_those_of_the_masters_today() -> None:
+    """The homework was written by hand; what it got fits the master's points and the mutant of the same mistake."""
+    text = guide.GUIDE.read_text(encoding="utf-8").split("| submission |")[1].split("**Partial")[0]
+    trial = {row[0]: [float(cell) for cell in row[1:]] for row in rows_of(f"| submission |{text}")}
+    asked = [question for question in guide.assignments()["hw2"] if not question.manual]
+    full = {question.name: float(guide.planned(question, 0)[1]) for question in asked}
+    assert trial["no mistake, q6 left out"][:-1] == [*(full | {"q6": 0}).values()]
+    assert all(sum(points) == total for *points, total in trial.values())
+    mutants = {mutant.name: mutant for mutant in read_mutants(guide.MASTERS / "hw2" / "mutants.yaml").mutants}
+    margin = full | (mutants["margin_after_the_scale"].otter or {}) | {"q6": 0}
+    assert trial["the margin taken off after the scale"][:-1] == [*margin.values()]
 
 
 def test_the_guide_is_short_and_its_make_targets_exist() -> None:
