@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import yaml
@@ -58,3 +59,23 @@ def colab_link(address: str, path: str) -> str:
     """Where Colab opens a notebook of the generated edition; "" for a repository that is not on GitHub."""
     found = GITHUB.fullmatch(address)
     return f"https://colab.research.google.com/github/{found[1]}/{found[2]}/blob/{BRANCH}/{path}" if found else ""
+
+
+def publication_fault(name: str) -> str:
+    """Why this commit cannot be published as `owner/name`; "" where it can."""
+    if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name):
+        return f"REPO is owner/name, as in make publish REPO=ann/long-tail; it is {name!r}"
+    changed = subprocess.run(["git", "-C", str(ROOT), "diff", "--quiet", "HEAD"], check=False)
+    if not commit() or changed.returncode:
+        return "set-up cells fetch a commit: publish from a clone without uncommitted changes"
+    return ""
+
+
+def main() -> None:
+    """Refuse what cannot be published; `make publish` asks first."""
+    if fault := publication_fault("".join(sys.argv[1:])):
+        sys.exit(fault)
+
+
+if __name__ == "__main__":
+    main()
