@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -100,7 +101,7 @@ def execute(notebook: nbformat.NotebookNode, home: Path) -> str:
     try:
         client.execute(env={**os.environ, "HOME": str(home)})
     except CellExecutionError as error:
-        return str(error)
+        return re.sub(r"\x1b\[[0-9;]*m", "", f"{error.ename}: {error.evalue}\n{error.traceback[-1500:]}")
     return ""
 
 
