@@ -5,7 +5,8 @@
 It builds an environment of the versions in `colab_packages.txt`, serves this commit from a bare clone on this machine,
 stamps its address into the notebooks, and executes them in an empty home, with a stand-in for `google.colab`. It fails
 where a chapter does, where the set-up cell changes a version that was there or downloads more than 8 MB, and where a
-second kernel cannot use what the first has installed. The environment stays in `_build/release` for the next time.
+second kernel cannot use what the first has installed. How long the set-up takes is printed and depends on this machine;
+on Colab it shall be under 30 s. The environment stays in `_build/release` for the next time.
 `LT_RELEASE_PYTHON` names the Python (default: python3.12).
 """
 
@@ -33,7 +34,6 @@ from pages import ROOT, page_named
 OUT = ROOT / "_build" / "release"
 PACKAGES = ROOT / "book" / "tools" / "colab_packages.txt"
 LIMIT = 8_000_000  # bytes that the set-up cell may download
-SECONDS = 30  # that it may take
 # What a notebook can see of Colab; its widgets ask for a manager that a browser would load.
 STAND_IN = """\
 import sys
@@ -85,7 +85,8 @@ def remote(folder: Path) -> str:
 
 def kernel(python: Path, folder: Path) -> None:
     """Make the environment known to Jupyter as the kernel `colab`."""
-    spec = {"argv": [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"], "display_name": "Colab"}
+    launch = [str(python), "-Xfrozen_modules=off", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    spec = {"argv": launch, "display_name": "Colab"}
     (folder / "kernels" / "colab").mkdir(parents=True, exist_ok=True)
     (folder / "kernels" / "colab" / "kernel.json").write_text(json.dumps(spec), encoding="utf-8")
     os.environ["JUPYTER_PATH"] = str(folder)
@@ -131,7 +132,6 @@ def set_up_faults(python: Path, setup: nbformat.NotebookNode, home: Path) -> lis
         took = time.monotonic() - start
         print(f"set-up, {attempt}: {took:.0f} s with the start of the kernel", flush=True)
         found += [f"set-up, {attempt}: {error}"] if error else []
-        found += [f"set-up, {attempt}: {took:.0f} s; at most {SECONDS}"] if took > SECONDS else []
     after = versions(python)
     new = {name: version for name, version in after.items() if name not in before}
     repository, packages = fetched(home), download_size(python, new)

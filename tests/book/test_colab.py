@@ -8,6 +8,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "book" / "tools"))
@@ -15,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "book" / "tools"))
 import address
 import colab
 import plain
+import release_check
 from pages import NO_OUTPUT, ROOT, tags
 from plain import Plain, RawMyST, blocks
 
@@ -260,3 +262,44 @@ def test_directives_and_the_text_between_them() -> None:
     assert found[2] == "```py\nc\n```"
     with pytest.raises(RawMyST, match="not closed"):
         list(blocks("```{note}\nb"))
+
+
+@pytest.mark.parametrize("name", ["publish", "release-check", "test"])
+def test_a_workflow_runs_what_the_makefile_has(name: str) -> None:
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / f"{name}.yml").read_text(encoding="utf-8"))
+    [job] = workflow["jobs"].values()
+    called = [step["run"].split()[1] for step in job["steps"] if step.get("run", "").startswith("make ")]
+    assert called == [name]
+    assert f"\n{name}: " in (ROOT / "Makefile").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["", "long-tail", "https://github.com/ann/tail", "ann/tail/x", "ann/ tail", "-/."])
+def test_a_name_that_is_none_is_not_published(name: str) -> None:
+    assert "make publish REPO=ann/long-tail" in address.publication_fault(name)
+
+
+def test_only_a_commit_is_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(address, "ROOT", tmp_path)
+    assert "from a clone" in address.publication_fault("ann/tail")
+    (tmp_path / "a").write_text("1")
+    for command in (["init", "-q"], ["add", "a"], ["-c", "user.name=x", "-c", "user.email=x@y", "commit", "-qm", "x"]):
+        git(tmp_path, *command)
+    assert address.publication_fault("ann/tail") == ""
+    (tmp_path / "a").write_text("2")
+    assert "uncommitted" in address.publication_fault("ann/tail")
+
+
+def test_packages_that_the_set_up_changed_are_named() -> None:
+    before = {"torch": "2.11.0", "pandas": "2.2.3", "numpy": "2.1.3"}
+    after = {"torch": "2.11.0", "pandas": "3.1.1", "torchmetrics": "1.9.0"}
+    assert release_check.changed(before, after) == ["pandas 2.2.3 -> 3.1.1", "numpy 2.1.3 -> gone"]
+    assert release_check.changed(before, {**before, "torchmetrics": "1.9.0"}) == []
+
+
+def test_a_notebook_that_stops_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JUPYTER_PATH", "")
+    release_check.kernel(Path(sys.executable), tmp_path)
+    looks = new_code_cell("import sys\nassert 'google.colab' in sys.modules\n1 / 0")
+    assert release_check.execute(new_notebook(cells=[looks]), tmp_path).startswith("ZeroDivisionError: division")
+    home = new_code_cell("from pathlib import Path\nassert Path.home() == Path.cwd()")
+    assert release_check.execute(new_notebook(cells=[home]), tmp_path) == ""
