@@ -4,9 +4,10 @@
 
 It builds an environment of the versions in `colab_packages.txt`, serves this commit from a bare clone on this machine,
 stamps its address into the notebooks, and executes them in an empty home, with a stand-in for `google.colab`. It fails
-where a chapter does, where the set-up cell changes a version that was there or downloads more than 8 MB, and where a
-second kernel cannot use what the first has installed. How long the set-up takes is printed and depends on this machine;
-on Colab it shall be under 30 s. The environment stays in `_build/release` for the next time.
+where a chapter does, where the set-up cell changes a version that was there or downloads more than 8 MB, where a second
+kernel cannot use what the first has installed, and where a killed run does not go on. How long the set-up takes is
+printed and depends on this machine; on Colab it shall be under 30 s. The environment stays in `_build/release` for the
+next time.
 `LT_RELEASE_PYTHON` names the Python (default: python3.12).
 """
 
@@ -141,6 +142,24 @@ def set_up_faults(python: Path, setup: nbformat.NotebookNode, home: Path) -> lis
     return found + [f"the set-up cell changes {name}" for name in changed(before, after)]
 
 
+def resume_faults(python: Path, home: Path) -> list[str]:
+    """Kill a run in a folder that outlives the session, as Drive does, and go on from it with the command once more."""
+    run = home / "drive" / "run"
+    command = [str(python), "-m", "lt_core", "train", "--dataset", "synthetic", "--recipe", "short", "--epochs", "20"]
+    command += ["--out", str(run), "--resume"]
+    quiet = {"cwd": home, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    first = subprocess.Popen(command, **quiet)
+    while first.poll() is None and not (run / "last.pt").exists():
+        time.sleep(0.05)
+    first.kill()
+    first.wait()
+    if (run / "record.json").exists() or not (run / "last.pt").exists():
+        return ["a run was to be stopped after its first checkpoint, and was not"]
+    ended = subprocess.run(command, **quiet).returncode
+    print(f"a run that was killed {'did not go' if ended else 'went'} on after the restart", flush=True)
+    return ["a run that was killed does not go on"] if ended or not (run / "record.json").exists() else []
+
+
 def check(named: list[Path], out: Path) -> list[str]:
     """Everything that is wrong, after a line for each notebook."""
     python = environment(out / "venv")
@@ -152,7 +171,7 @@ def check(named: list[Path], out: Path) -> list[str]:
     address, revision = remote(out / "remote.git"), commit()
     editions = {path.stem: edition(path, address, revision) for path in named}
     setup = next(cell for cell in next(iter(editions.values())).cells if cell.cell_type == "code")
-    found = set_up_faults(python, setup, home)
+    found = set_up_faults(python, setup, home) + resume_faults(python, home)
     for name, notebook in editions.items():
         start = time.monotonic()
         error = execute(notebook, home)
