@@ -145,7 +145,7 @@ def set_up_faults(python: Path, setup: nbformat.NotebookNode, home: Path) -> lis
 def resume_faults(python: Path, home: Path) -> list[str]:
     """Kill a run in a folder that outlives the session, as Drive does, and go on from it with the command once more."""
     run = home / "drive" / "run"
-    command = [str(python), "-m", "lt_core", "train", "--dataset", "synthetic", "--recipe", "short", "--epochs", "20"]
+    command = [str(python), "-m", "lt_core", "train", "--dataset", "synthetic", "--recipe", "short", "--epochs", "8"]
     command += ["--out", str(run), "--resume"]
     quiet = {"cwd": home, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     first = subprocess.Popen(command, **quiet)
