@@ -252,4 +252,3 @@ def test_the_version_to_cite_is_the_version_of_the_package() -> None:
     assert citation["version"] == lt.__version__
     page = (ROOT / "book" / "appendix" / "cite.md").read_text(encoding="utf-8")
     assert f"version = {{{citation['version']}, {citation['date-released']}}}" in page
-    assert citation["repository-code"] in page
