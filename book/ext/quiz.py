@@ -1,7 +1,7 @@
 """The self-check at a chapter's end: `{quiz} NAME` shows the questions of `book/quizzes/NAME.yaml`.
 
-A question has `options`, each `right` or `wrong` and each with its `why`; `several: true` lets a reader choose more than
-one. Or it asks for a number: `value`, `tolerance`, `why`, and `mistakes`, the numbers that people get instead, each with
+A question has `options`, each `right` or `wrong` and each with its `why`; with `several: true` a reader chooses any
+number of them. Or it asks for a number: `value`, `tolerance`, `why`, and `mistakes`, what people get instead, each with
 its own `why`. `check` and `expression` are Python for `tests/book/test_quizzes.py`, which computes every answer anew.
 
 The page has real inputs, and all answers with their reasons in a `<details>`, so it can be read without JavaScript.
@@ -10,7 +10,7 @@ The page has real inputs, and all answers with their reasons in a `<details>`, s
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,6 @@ class Question:
     kind: str  # "one", "several" or "number"
     options: list[Option]  # of a number: the answer, then the mistakes
     tolerance: float = 0.0
-    code: list[str] = field(default_factory=list)  # that a test runs
 
 
 def read(path: Path) -> list[Question]:
@@ -176,6 +175,23 @@ class QuizDirective(SphinxDirective):
 
 def letter(place: int) -> str:
     return "abcdefgh"[place]
+
+
+def markdown(questions: list[Question]) -> str:
+    """The quiz for editions without the directive: questions as Markdown, their answers folded."""
+    parts = []
+    for place, one in enumerate(questions, 1):
+        number = one.kind == "number"
+        options = [] if number else [f"- {letter(k)}. {option.text.strip()}" for k, option in enumerate(one.options)]
+        names = [option.text if number else letter(k) for k, option in enumerate(one.options)]
+        whys = [
+            f"**{name}: {'right' if option.right else 'not right'}.** {option.why.strip()}"
+            for name, option in zip(names, one.options, strict=True)
+        ]
+        parts.append(f"**Question {place} of {len(questions)}.** {one.text.strip()}\n\n*{HINTS[one.kind]}*")
+        parts += ["\n".join(options)] if options else []
+        parts.append("\n\n".join(["<details>\n<summary>All answers</summary>", *whys, "</details>"]))
+    return "\n\n".join(parts)
 
 
 def add_script(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: nodes.document) -> None:
