@@ -50,7 +50,7 @@ unit: .venv/.installed
 # Outputs must not depend on the number of threads, so every notebook runs with one and with two.
 nbval: .venv/.installed
 	OMP_NUM_THREADS=1 $(NBVAL) -n 2 --dist loadscope book
-	OMP_NUM_THREADS=2 OMP_WAIT_POLICY=PASSIVE $(NBVAL) book
+	OMP_NUM_THREADS=2 OMP_WAIT_POLICY=PASSIVE $(NBVAL) -n 2 --dist loadscope book
 
 pages: book
 
