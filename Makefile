@@ -7,12 +7,15 @@ NOTEBOOKS := $(BIN)/python book/tools/notebooks.py
 NBVAL := $(BIN)/python -m pytest -q -p no:cacheprovider --nbval --nbval-current-env --nbval-cell-timeout=120 \
 	--nbval-sanitize-with=tests/nbval_sanitize.cfg --ignore=book/assignments
 
-.PHONY: help book test lint unit nbval pages browser assignments notebooks lock clean
+.PHONY: help book test lint unit nbval pages browser assignments notebooks colab publish release-check lock clean
 
 help:
 	@echo "make book         build the book into _build/html"
 	@echo "make test         lint, type check, unit tests, notebooks, book: all that must hold"
 	@echo "make assignments  generate the assignments, and try their graders with mutants (HW=hw1 for one)"
+	@echo "make colab        generate the notebooks for Colab into _build/colab"
+	@echo "make publish REPO=owner/name   book, assignments and notebooks for Colab with the repository's address in them"
+	@echo "make release-check   what is too slow for make test: the notebooks for Colab with the packages that Colab has"
 	@echo "make notebooks    re-execute and normalise the notebooks (NB=path for one)"
 	@echo "make lint | unit | nbval | pages | browser | assignments   one part of make test"
 	@echo "make lock         resolve requirements.txt anew from pyproject.toml"
@@ -22,7 +25,7 @@ help:
 		+ "; name another one: make PYTHON=/path/to/python3.12" if sys.version_info < (3, 11) else 0)'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "installing the pinned requirements into .venv (a few minutes, about 6 GB)"
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.txt
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-compile -r requirements.txt
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -e .
 	@touch $@
 
@@ -50,7 +53,7 @@ unit: .venv/.installed
 # Outputs must not depend on the number of threads, so every notebook runs with one and with two.
 nbval: .venv/.installed
 	OMP_NUM_THREADS=1 $(NBVAL) -n 2 --dist loadscope book
-	OMP_NUM_THREADS=2 OMP_WAIT_POLICY=PASSIVE $(NBVAL) book
+	OMP_NUM_THREADS=2 OMP_WAIT_POLICY=PASSIVE $(NBVAL) -n 2 --dist loadscope book
 
 pages: book
 
@@ -64,6 +67,21 @@ notebooks: .venv/.installed
 # Students' editions, graders and solutions; HW=hw1 for one.
 assignments: .venv/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python book/tools/assignments.py $(HW)
+
+# What Colab opens and the download button gives. Assignments are in it once `make assignments` has made them.
+colab: .venv/.installed
+	$(BIN)/python book/tools/colab.py $(NB)
+
+# Stamps the address into badges, set-up cells and links, and this commit into the set-up cells; no file changes.
+publish: .venv/.installed
+	@$(BIN)/python book/tools/address.py $(REPO)
+	LT_REPOSITORY=https://github.com/$(REPO) $(MAKE) assignments book
+	LT_REPOSITORY=https://github.com/$(REPO) $(MAKE) colab
+	@echo "to publish: _build/html on GitHub Pages, _build/colab as the branch colab (.github/workflows/publish.yml does it)"
+
+# Installs Colab's versions into _build/release (about 6 GB) and runs every chapter there: half an hour.
+release-check: .venv/.installed
+	$(BIN)/python book/tools/release_check.py $(NB)
 
 # uv keeps the versions that are pinned already; UPGRADE=1 takes the newest ones.
 lock: .venv/.installed

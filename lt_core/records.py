@@ -202,16 +202,19 @@ def load(path: str | Path) -> dict[str, Any]:
 
 
 def find_results(start: str | Path = ".") -> Path:
-    """The folder ``book/results`` of the repository that ``start`` lies in.
+    """The folder ``book/results`` of the clone that ``start`` lies in, else of the clone that this package lies in.
 
     Raises:
-        RecordError: there is none at or above ``start``.
+        RecordError: neither lies in a clone of the book.
     """
-    here = Path(start).resolve()
-    for folder in (here, *here.parents):
+    here, package = Path(start).resolve(), Path(__file__).resolve().parent
+    for folder in (here, *here.parents, package.parent):
         if (folder / "book" / "results").is_dir():
             return folder / "book" / "results"
-    raise RecordError(f"there is no book/results at or above {here}; open the notebook inside a clone of the book")
+    raise RecordError(
+        f"there is no book/results at or above {here}; open the notebook inside a clone of the book, "
+        "or install lt_core from one by pip install -e"
+    )
 
 
 def load_all(folder: str | Path) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterator
 
 from docutils import nodes
+from quiz import Quiz
 
 FRACTION = re.compile(r"\\[td]?frac\s*(\{[^{}+-]*\}|\w)\s*(\{[^{}+-]*\}|\w)")  # that need no brackets in a line
 COMMAND = re.compile(r"\\([A-Za-z]+)\*?")
@@ -17,8 +18,8 @@ SYMBOLS = {
 }  # fmt: skip
 FUNCTIONS = {"log", "exp", "sin", "cos", "min", "max"}  # names that stay as they are
 NAMES = {"lambda": "LAMDA"}  # as Unicode spells it
-# What is not taken: pictures, tables and displays, and what the page does not show.
-SKIPPED = (nodes.raw, nodes.comment, nodes.math_block, nodes.image, nodes.table)
+# What is not taken: pictures, tables and displays, what the page does not show, and answers that nobody wants to find.
+SKIPPED = (nodes.raw, nodes.comment, nodes.math_block, nodes.image, nodes.table, Quiz)
 
 
 def symbol(command: re.Match[str]) -> str:

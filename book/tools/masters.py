@@ -19,6 +19,7 @@ from typing import Any
 import jupytext
 import nbformat
 import yaml
+from address import commit, repository, setup_source
 from grading import Tests
 from nbformat.v4 import new_code_cell
 from notebooks import KERNEL, normalise, stable_ids
@@ -26,7 +27,6 @@ from otter.assign import main as otter_assign
 from pages import ROOT
 
 MASTERS = ROOT / "book" / "assignments"
-REPOSITORY = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]["url"]
 # What all masters share; the configuration of a master adds its name and its title.
 SHARED = {
     "tests": {"ok_format": False},  # a test is a function: it may have a name, and its messages are its assertions'
@@ -35,13 +35,13 @@ SHARED = {
     "python_version": "3.12",
 }
 NEEDS = ["torch>=2.6"]  # where a grader installs packages by itself (Gradescope); `otter run` installs nothing
-# The one set-up cell of the Colab edition.
-SETUP = f"""\
-# On Colab: installs what this notebook needs, and changes no package that Colab ships. Elsewhere it does nothing.
+# Below the set-up cell of all notebooks. otter asks for a newer ipywidgets than Colab ships; its tests need none.
+OTTER = """\
+# The grader's package, on Colab; it changes no package that Colab ships. Elsewhere this does nothing.
 import sys
+
 if "google.colab" in sys.modules:
     %pip install -q --no-deps "otter-grader>=7,<8" dill fica ipylab python-frontmatter wrapt
-    %pip install -q "git+{REPOSITORY}"
 """
 FIXED = (1980, 1, 1, 0, 0, 0)  # the time of every file in a zip
 SHORT = 12  # a line of a solution below this length says nothing
@@ -119,7 +119,8 @@ def configured(master: nbformat.NotebookNode) -> nbformat.NotebookNode:
     if boundary(first) != "ASSIGNMENT CONFIG":
         raise ValueError("the first cell of a master is its ASSIGNMENT CONFIG")
     imports = any(re.search(r"^\s*(import|from) lt_core\b", cell.source, re.MULTILINE) for cell in copied.cells)
-    needs = [*NEEDS, f"lt-core @ git+{REPOSITORY}"] if imports else NEEDS
+    address = repository()  # without one, a grader has no place to install the package from
+    needs = [*NEEDS, f"lt-core @ git+{address}@{commit()}"] if imports and address else NEEDS
     settings = {**SHARED, "requirements": needs, **(yaml.safe_load(first.source) or {})}
     first.source = "# ASSIGNMENT CONFIG\n" + yaml.safe_dump(settings, sort_keys=False)
     return copied
@@ -154,7 +155,7 @@ def tidied(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 def colab(student: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """The student's edition for Colab, where a notebook cannot read its own metadata: a cell writes the tests to files.
 
-    Grading passes over the two cells in front, so that they never replace the grader's tests.
+    Grading passes over the three cells in front, so that they never replace the grader's tests.
     """
     edition = nbformat.from_dict(student)
     tests = edition.metadata.otter.tests
@@ -165,7 +166,8 @@ def colab(student: nbformat.NotebookNode) -> nbformat.NotebookNode:
         f'if "google.colab" in sys.modules:\n    Path("tests").mkdir(exist_ok=True)\n{writes}\n'
     )
     ignored = {"tags": ["otter_ignore", "hide-input"], "cellView": "form"}
-    front = [new_code_cell(source.rstrip(), metadata=ignored) for source in (SETUP, files)]
+    sources = (setup_source(repository(), commit()), OTTER, files)
+    front = [new_code_cell(source.rstrip(), metadata=ignored) for source in sources]
     edition.cells = [*front, *edition.cells]
     for cell in edition.cells:
         cell.source = re.sub(r"otter\.Notebook\(.*\)", "otter.Notebook()", cell.source)

@@ -14,6 +14,7 @@ from nbformat.v4 import new_markdown_cell
 
 DISPLAY = re.compile(r"\$\$(.+?)\$\$[ \t]*(\([^)\s]*\))?", re.DOTALL)
 FENCE = re.compile(r"^ *(`{3,}|:{3,})")
+QUIZ = "## Check yourself"
 EXERCISES = "## Exercises"
 HIDDEN = {"hide-input", "hide-cell", "remove-input", "remove-cell"}
 NO_OUTPUT = {"remove-output", "remove-cell"}
@@ -65,11 +66,15 @@ def displays(text: str) -> list[tuple[str, str]]:
 
 
 def lesson(path: Path) -> list[Any]:
-    """The cells before the exercises; all, where a page has none. A cell that holds the heading is cut there."""
+    """The cells before the quiz and the exercises; all, where a page has neither. A cell with the heading is cut there.
+
+    What a reader does there is no part of the sitting: it counts into no length or time, and its numbers have checks
+    of their own.
+    """
     found = []
     for cell in cells(path):
-        before, heading, _ = f"\n{cell.source}".partition(f"\n{EXERCISES}")
-        if cell.cell_type == "markdown" and heading:
+        before, *after = re.split(rf"(?m)^(?:{QUIZ}|{EXERCISES})", cell.source, maxsplit=1)
+        if cell.cell_type == "markdown" and after:
             return [*found, new_markdown_cell(before.strip())]
         found.append(cell)
     return found

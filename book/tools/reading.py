@@ -15,7 +15,7 @@ import json
 import math
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -142,17 +142,18 @@ def only_asserts(cell: Any) -> bool:
     return fixed and all(output.output_type == "stream" for output in visible_outputs(cell))
 
 
-def gpu_times(text: str) -> list[str]:
-    """The clauses that give a GPU a time."""
+def gpu_times(text: str, recorded: Collection[str] = ()) -> list[str]:
+    """The clauses that give a GPU a time, but for those that name a ``recorded`` one: a person compares these."""
     clauses = re.split(r"[.;:](?=\s)|\n\s*\n", words_only(text))
-    return [" ".join(clause.split()) for clause in clauses if GPU.search(clause) and DURATION.search(clause)]
+    found = [" ".join(clause.split()) for clause in clauses if GPU.search(clause) and DURATION.search(clause)]
+    return [clause for clause in found if not set(recorded) & set(GPU.findall(clause))]
 
 
-def gpu_was_used() -> bool:
-    """Whether any record was made on a GPU."""
+def recorded_gpus() -> set[str]:
+    """The models of GPU that records were made on, such as "H100"."""
     records = (ROOT / "book" / "results").rglob("record.json")
     devices = {json.loads(path.read_text(encoding="utf-8"))["environment"]["device"] for path in records}
-    return not all(device.startswith("CPU") for device in devices)
+    return {model for device in devices if not device.startswith("CPU") for model in GPU.findall(device)} - {"GPU"}
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ from lt_core.training.checkpoint import CheckpointError
 from lt_core.training.engine import train
 from lt_core.training.errors import TrainingError
 from lt_core.training.evaluation import evaluate
+from lt_core.training.forecast import forecast
 from lt_core.training.recipes import RECIPES, Recipe, RunConfig
 
 __all__ = [
@@ -15,5 +16,6 @@ __all__ = [
     "TrainingError",
     "build_network",
     "evaluate",
+    "forecast",
     "train",
 ]

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anywidget
 import traitlets
@@ -50,7 +50,13 @@ def _library(name: str, text: str) -> str:
     return f"const {name} = (() => {{\n{_EXPORT.sub('', text)}\nreturn {{ {exports} }};\n}})();"
 
 
-class Checked(traitlets.TraitType[Any, Any]):
+if TYPE_CHECKING:
+    Trait = traitlets.TraitType[Any, Any]
+else:  # traitlets 5.7, as on Colab, takes no parameters when it runs
+    Trait = traitlets.TraitType
+
+
+class Checked(Trait):
     """A trait that the page shares; its values are what one of the package's own checks makes of them."""
 
     def __init__(self, default: Any, check: Callable[[str, Any], object]) -> None:

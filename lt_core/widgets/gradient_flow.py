@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lt_core.losses import COSINE_LOSSES, build_loss, class_balanced_weights, gala_loss
 from lt_core.validation import as_counts, check_number, check_whole
-from lt_core.widgets.base import LOSSES, Explorer, choice, number, source, style, whole
+from lt_core.widgets.base import LOSSES, Explorer, Trait, choice, number, source, style, whole
 
 MOST_CLASSES = 6
 DEFAULT_COUNTS = (500, 90, 20, 5)
@@ -21,7 +21,7 @@ DEFAULT_NAMES = ("head", "medium", "rare", "tail")
 OPTIONS = {"focal": "gamma", "la": "tau", "ldam": "scale", "ala": "scale"}
 
 
-class OnePerClass(traitlets.TraitType[Any, Any]):
+class OnePerClass(Trait):
     """One number in [low, high] for each of the widget's ``class_counts``; a sequence, an array or a tensor."""
 
     def __init__(self, low: float = -math.inf, high: float = math.inf) -> None:

@@ -19,6 +19,7 @@ import lt_core as lt
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "book" / "tools"))
 
+import address
 import assignments
 import grading
 import masters
@@ -173,11 +174,11 @@ def test_the_colab_edition_brings_its_public_tests_and_does_nothing_elsewhere(
 ) -> None:
     generated(a_master(*ONE, *TWO), tmp_path)
     edition = masters.read(tmp_path / "out" / "hw0" / "colab" / "hw0.ipynb")
-    setup, files, start = edition.cells[:3]
-    assert setup.source == masters.SETUP.rstrip()
-    assert f"git+{masters.REPOSITORY}" in setup.source
+    setup, package, files, start = edition.cells[:4]
+    assert setup.source == address.setup_source(address.repository(), address.commit())
+    assert "--no-deps" in package.source  # otter's own requirements would change Colab's ipywidgets
     assert start.source.endswith("grader = otter.Notebook()")  # a notebook on Colab has no file
-    for cell in (setup, files):
+    for cell in (setup, package, files):
         assert "otter_ignore" in cell.metadata.tags  # a grader that ran them would lose its hidden tests
     monkeypatch.chdir(tmp_path)
     exec(files.source, {"sys": sys})
@@ -190,12 +191,13 @@ def test_the_colab_edition_brings_its_public_tests_and_does_nothing_elsewhere(
     assert [(case.test, case.passed) for case in cases] == [("test_three", True)]
 
 
-def test_a_grader_installs_the_package_only_where_the_assignment_imports_it() -> None:
+def test_a_grader_installs_the_package_only_where_the_assignment_imports_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LT_REPOSITORY", "https://github.com/ann/tail")
     plain = masters.configured(a_master(*ONE)).cells[0].source
     using = masters.configured(a_master(new_code_cell("import lt_core as lt"), *ONE)).cells[0].source
     assert "torch" in plain
     assert "lt-core" not in plain
-    assert f"lt-core @ git+{masters.REPOSITORY}" in using
+    assert f"lt-core @ git+https://github.com/ann/tail@{address.commit()}" in using
 
 
 def test_the_same_masters_give_the_same_bytes(tmp_path: Path) -> None:

@@ -14,13 +14,14 @@ from sphinx.util.docutils import docutils_namespace, patch_docutils
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "book" / "ext"))
 
+import quiz
 from chapter_numbers import chapter
 from plain_text import readable
 
 ROOT = Path(__file__).parents[2]
 
 EXTENSIONS = ["myst_parser", "sphinxcontrib.bibtex", "sphinx_proof", "sphinx_exercise"]
-OWN = ["chapter_numbers", "author_year", "section_search", "page_parts", "glued_maths"]
+OWN = ["chapter_numbers", "author_year", "section_search", "page_parts", "glued_maths", "quiz"]
 CHAPTER = """# Margins
 
 ```{figure} dot.png
@@ -67,6 +68,19 @@ Do it, with {eq}`margin-one` and {eq}`later`.
 ```{toctree}
 deep
 ```
+
+## Check yourself
+
+```{quiz} sample
+```
+"""
+SAMPLE = """
+- question: Which sign has $x$, by {eq}`later`?
+  options:
+    - {right: "*Plus*, $+x$.", why: "By {eq}`later`."}
+    - {wrong: Minus., why: The sign is turned round.}
+- {question: "How much?", value: -0.5, tolerance: 0.1, expression: "0", why: Half.,
+   mistakes: [{value: 2, expression: "0", why: Upside down.}]}
 """
 PLAIN = """# Plain page
 
@@ -92,6 +106,7 @@ FILES = {
     "deep.md": "# Deep\n\nBelow another page.\n",
     "plain.md": PLAIN,
     "references.bib": REFERENCES,
+    "sample.yaml": SAMPLE,
 }
 DOT = bytes.fromhex("89504e470d0a1a0a0000000d4948445200000001000000010804000000b51c0c02"
                     "0000000b4944415478da6364f80f00010501012718e3660000000049454e44ae426082")  # fmt: skip
@@ -117,7 +132,8 @@ def book(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     }
     warnings = (source / "warnings.txt").open("w+", encoding="utf-8")
     out = source / "out"
-    with patch_docutils(), docutils_namespace():
+    with patch_docutils(), docutils_namespace(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(quiz, "FOLDER", source)
         app = Sphinx(source, None, out, out / "trees", "html", settings, status=None, warning=warnings, freshenv=True)
         app.build()
     warnings.seek(0)
@@ -229,6 +245,26 @@ def test_a_formula_stays_beside_its_punctuation(book: tuple[Path, str]) -> None:
     assert ">95 %<" in re.sub(r"</?span[^>]*>", "", html)
 
 
+def test_a_quiz_has_real_inputs_and_its_answers_without_a_script(book: tuple[Path, str]) -> None:
+    html = (book[0] / "11_later.html").read_text(encoding="utf-8")
+    body = html.split('<div class="quiz">')[1].split("</section>")[0]
+    assert body.count("<fieldset") == body.count("<legend>") == body.count("<details>") == 2
+    for ident in re.findall(r'<input[^>]* id="([^"]*)"', body):
+        assert body.count(f'for="{ident}"') == 1
+    assert re.findall(r'<input type="(\w+)"', body) == ["radio", "radio", "text"]
+    assert re.findall(r'data-right="(\w+)"', body) == ["yes", "no", "yes", "no"]
+    assert re.findall(r'data-value="([^"]+)"', body) == ["-0.5", "2"]
+    assert "a: right. By (11.1). b: not right." in text(book, "11_later")
+    assert "−0.5: right. Half. 2: not right. Upside down." in text(book, "11_later")
+    assert "<noscript>" in body
+
+
+def test_only_a_page_with_a_quiz_has_its_module_and_search_has_no_answers(book: tuple[Path, str]) -> None:
+    pages = {page.stem: page.read_text(encoding="utf-8") for page in book[0].glob("*.html")}
+    assert [name for name, html in pages.items() if '<script type="module">' in html] == ["11_later"]
+    assert "Upside down" not in (book[0] / "sections.js").read_text(encoding="utf-8")
+
+
 def test_the_small_book_has_no_warning(book: tuple[Path, str]) -> None:
     assert not book[1]
 
@@ -252,4 +288,3 @@ def test_the_version_to_cite_is_the_version_of_the_package() -> None:
     assert citation["version"] == lt.__version__
     page = (ROOT / "book" / "appendix" / "cite.md").read_text(encoding="utf-8")
     assert f"version = {{{citation['version']}, {citation['date-released']}}}" in page
-    assert citation["repository-code"] in page

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import nbformat
 import pytest
-import yaml
 
 import lt_core as lt
 
@@ -22,7 +21,6 @@ from pages import chapters, displays, page_named, pages, prose
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted(path for path in pages() if path.suffix == ".ipynb")
 CHAPTERS = chapters()
-REPOSITORY = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]["url"]
 WIDGET = "application/vnd.jupyter.widget-view+json"
 FENCE = re.compile(r"```\{math\}|\\begin\{(equation|align|gather|multline)\*?\}|\\\[")
 
@@ -92,8 +90,6 @@ def test_notebook_is_as_its_command_writes_it(path: Path) -> None:
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda p: p.stem)
 def test_chapter_follows_the_template(path: Path) -> None:
     text = prose(path)
-    link = f"{REPOSITORY.replace('https://github.com/', 'https://colab.research.google.com/github/')}/blob/main/"
-    assert link + str(path.relative_to(ROOT)) in text, "the launch link is missing or names another page"
     for heading in ("In this chapter", "## Which should I use?", "## Summary", "## Exercises", "## Further reading"):
         assert heading in text, f"{heading} is missing"
     kinds = re.findall(r"```\{exercise-start\} ([^\n]*)", text) + re.findall(r"```+\{exercise\} ([^\n]*)", text)

@@ -153,10 +153,12 @@ def test_labels() -> None:
     assert records.label(make(loss="ala", classifier="cosine")) == "ALA"
 
 
-def test_find_results_walks_up_and_says_what_is_missing(tmp_path: Path) -> None:
+def test_find_results_walks_up_and_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "book" / "results").mkdir(parents=True)
     (tmp_path / "book" / "part1").mkdir()
     assert records.find_results(tmp_path / "book" / "part1") == tmp_path / "book" / "results"
+    assert records.find_results("/") == RESULTS  # those beside the package, where a notebook lies elsewhere
+    monkeypatch.setattr(records, "__file__", str(tmp_path / "site-packages" / "lt_core" / "records.py"))
     with pytest.raises(records.RecordError, match="clone of the book"):
         records.find_results("/")
 

@@ -1,0 +1,55 @@
+"""How long a run will take here, told before it begins."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+
+from lt_core.data import load_dataset
+from lt_core.training.devices import device_name, pick_compile, pick_device, pick_precision
+from lt_core.training.engine import Trainer, epoch_generator
+from lt_core.training.progress import duration
+from lt_core.training.recipes import RunConfig
+from lt_core.training.strategies import STRATEGIES
+from lt_core.training.trial import train_for
+
+WARM_UP, MEASURED = 1.0, 3.0  # seconds of steps; the first ones compile, which an epoch's time must not hold
+
+
+def forecast(
+    config: RunConfig, data_root: str | Path | None = None, device: str = "auto", download: bool = False
+) -> str:
+    """One line: how long `lt_core.training.train` will take for ``config`` here, and on what.
+
+    A network of its own trains for a few seconds, once its step is compiled, and predicts the test set once; it is
+    thrown away. Methods with a second stage have no forecast: it starts from a run that must be there.
+
+    Args:
+        config: what is to run.
+        data_root, device, download: as in `lt_core.training.train`.
+    """
+    data = load_dataset(
+        config.dataset, data_root, config.imbalance_factor, config.subset_seed, config.class_order, download
+    )
+    place = pick_device(device)
+    precision = pick_precision(place)
+    epochs, batch = int(config.epochs or 0), int(config.batch_size or 1)
+    steps = epochs * math.ceil(len(data.train_targets) / batch)
+    choice = "auto" if STRATEGIES[config.strategy].compiles else "off"
+    trainer = Trainer(config, data, place, pick_compile(choice, place, steps, precision), precision)
+    took = duration(epochs * epoch_seconds(trainer))
+    what = f"{epochs} epochs in batches of {batch}"
+    return f"{config.run_name}: {took} on {device_name(place)} in {precision}, {what}"
+
+
+def epoch_seconds(trainer: Trainer) -> float:
+    """Seconds of one epoch with its test, without what only the first one has to do."""
+    trainer.step.set_learning_rate(0.0)
+    train_for(trainer, WARM_UP)
+    steps = len(trainer.targets) / train_for(trainer, MEASURED)
+    trainer.strategy.predict(trainer.data.test_images)  # the first time finds its algorithms
+    start = time.perf_counter()
+    trainer.strategy.order(epoch_generator(trainer.config.seed, 1))
+    trainer.strategy.predict(trainer.data.test_images).cpu()
+    return steps + time.perf_counter() - start
