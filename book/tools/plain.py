@@ -7,10 +7,14 @@ What this module does not know is an error, so that nothing reaches a reader raw
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "ext"))
+
+import quiz
 from labels import citation, numbers, page_at, title
 from pages import ROOT
 
@@ -109,6 +113,8 @@ class Plain:
             return folded(f"Solution to {self._number(block.title)}", body)
         if name == "dropdown" or "dropdown" in block.options.get("class", ""):
             return folded(heading or NAMED.get(name, ""), body)
+        if name == "quiz":
+            return self.text(quiz.markdown(quiz.read(quiz.FOLDER / f"{block.title}.yaml")))
         if name == "admonition":
             return f"**{heading}**\n\n{body}"
         if name in NAMED:

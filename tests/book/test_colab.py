@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "book" / "tools"))
 import address
 import colab
 import plain
+import quiz
 import release_check
 from pages import NO_OUTPUT, ROOT, tags
 from plain import Plain, RawMyST, blocks
@@ -122,7 +124,10 @@ def test_an_edition_has_nothing_raw_and_all_of_the_page(
         assert text.count(before) == shown.count(after), before
     captions = [cell for cell in code(page) if cell.metadata.get("mystnb", {}).get("figure")]
     assert len(captions) == sum(cell.source.startswith("**Figure ") for cell in made.cells)
-    folded = [cell for cell in made.cells if "<details>" in cell.source]
+    assert shown.count("<summary>All answers") == sum(
+        len(quiz.read(quiz.FOLDER / f"{name}.yaml")) for name in re.findall(r"^```\{quiz\} (\S+)$", text, re.MULTILINE)
+    )
+    folded = [cell for cell in made.cells if "<summary><b>Solution" in cell.source]
     assert all(cell.source.count("<details>") == 1 and cell.source.startswith("<details>") for cell in folded)
 
 
