@@ -80,6 +80,7 @@ def test_every_item_works_on_a_whole_study(make_study: MakeStudy) -> None:
 
 def test_labels_outside_a_clone_are_missing_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(records, "__file__", str(tmp_path / "site-packages" / "lt_core" / "records.py"))
     with pytest.raises(MissingRuns, match="no test labels"):
         analysis.cifar100_test_labels()
 
