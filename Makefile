@@ -27,6 +27,9 @@ help:
 	@echo "installing the pinned requirements into .venv (a few minutes, about 6 GB)"
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-compile -r requirements.txt
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -e .
+	@# By all cores at once, for every process to come: where Python may write no bytecode, torch alone takes twice as
+	@# long to import. Templates that some packages ship do not compile, and need not.
+	@$(BIN)/python -m compileall -qq -j 0 .venv/lib || true
 	@touch $@
 
 # What the pages load, at the versions of package-lock.json (npm; without one, a Node from PyPI).
@@ -47,7 +50,7 @@ lint: .venv/.installed
 	$(BIN)/mypy
 
 unit: .venv/.installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadscope --ignore=tests/browser tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadscope --no-loadscope-reorder --ignore=tests/browser tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --doctest-modules lt_core
 
 # Outputs must not depend on the number of threads, so every notebook runs with one and with two.
