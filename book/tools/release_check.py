@@ -27,14 +27,14 @@ import nbformat
 from address import commit
 from colab import edition, notebook_pages
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, CellTimeoutError
 from nbformat.v4 import new_code_cell
-from notebooks import CELL_TIMEOUT
 from pages import ROOT, page_named
 
 OUT = ROOT / "_build" / "release"
 PACKAGES = ROOT / "book" / "tools" / "colab_packages.txt"
 LIMIT = 8_000_000  # bytes that the set-up cell may download
+CELL_SECONDS = 600  # of one cell: five times what it may take at home, since two processors may be busy or slow
 # What a notebook can see of Colab; its widgets ask for a manager that a browser would load.
 STAND_IN = """\
 import sys
@@ -98,10 +98,12 @@ def execute(notebook: nbformat.NotebookNode, home: Path) -> str:
     notebook.cells.insert(0, new_code_cell(STAND_IN))
     notebook.metadata.pop("widgets", None)
     client = NotebookClient(
-        notebook, timeout=CELL_TIMEOUT, kernel_name="colab", resources={"metadata": {"path": str(home)}}
+        notebook, timeout=CELL_SECONDS, kernel_name="colab", resources={"metadata": {"path": str(home)}}
     )
     try:
         client.execute(env={**os.environ, "HOME": str(home)})
+    except CellTimeoutError:
+        return f"a cell ran longer than {CELL_SECONDS} seconds"
     except CellExecutionError as error:
         return re.sub(r"\x1b\[[0-9;]*m", "", f"{error.ename}: {error.evalue}\n{error.traceback[-1500:]}")
     return ""
