@@ -16,6 +16,7 @@ from lt_core.data.mixing import MIXINGS
 from lt_core.data.sampling import SAMPLERS
 from lt_core.losses import LOSS_NAMES, loss_options
 from lt_core.models import BACKBONES, CLASSIFIERS
+from lt_core.scores import KINDS
 from lt_core.training import RECIPES
 from lt_core.training.devices import COMPILE, PRECISIONS
 
@@ -342,13 +343,42 @@ def grid(
 
 @app.command()
 def evaluate(
-    run_dir: Annotated[Path, typer.Argument(help="Run directory of `train`.")],
+    run_dir: Annotated[
+        Path | None, typer.Argument(help="Run directory of `train`.", parser=path, metavar="RUN_DIR")
+    ] = None,
     posthoc: Annotated[str | None, typer.Option(help="adjust or rebalance.")] = None,
     tau: Annotated[float | None, typer.Option(help="Strength of the post-hoc adjustment; default: 1.")] = None,
+    html: Annotated[
+        Path | None, path_option("HTML file for a report: classes, confusions, calibration, advice.")
+    ] = None,
+    scores: Annotated[
+        Path | None, path_option("In place of a run: CSV file with a column label, and one a class with its score.")
+    ] = None,
+    kind: Annotated[str | None, typer.Option(help=f"{one_of(KINDS)}; default: told from the scores.")] = None,
+    counts: Annotated[
+        Path | None, path_option("CSV file with label and count, the training images of each class of --scores.")
+    ] = None,
     data_root: DataRoot = None,
     device: Device = "auto",
 ) -> None:
-    """Test a finished run from its checkpoint, plain or after a post-hoc adjustment."""
+    """Test a finished run from its checkpoint, or anyone's scores; plain, after an adjustment, or as an HTML report."""
+    if (run_dir is None) == (scores is None):
+        raise ValueError("evaluate needs a run directory or --scores, and not both")
+    if run_dir is None:
+        assert scores is not None
+        if posthoc is not None or tau is not None:
+            raise ValueError("--posthoc and --tau are for a run; of scores, the report of --html has every adjustment")
+        if html is None:
+            raise ValueError("--scores needs --html, the file for the report")
+        evaluate_scores(scores, kind, counts, html)
+        return
+    if kind is not None or counts is not None:
+        raise ValueError("--kind and --counts are for --scores; a run has its own")
+    if html is not None and (posthoc is not None or tau is not None):
+        raise ValueError("--html has every adjustment; leave out --posthoc and --tau")
+    if html is not None:
+        evaluate_page(run_dir, html, data_root, device)
+        return
     from lt_core.training import evaluate as run
 
     name = "last epoch" if posthoc is None else f"last epoch, {posthoc} (tau {1.0 if tau is None else tau:g})"
@@ -362,6 +392,32 @@ def evaluate(
         typer.echo(f"note: {note.message}")
     if posthoc == "rebalance":
         typer.echo("note: re-balancing uses the predictions of the whole test set at once")
+
+
+def evaluate_scores(scores: Path, kind: str | None, counts: Path | None, html: Path) -> None:
+    """``evaluate --scores``."""
+    from lt_core.report.own_page import Source, write_page
+    from lt_core.scores import read_counts, read_scores
+
+    read = read_scores(scores, kind)
+    images = None if counts is None else read_counts(counts, read.class_names)
+    source = Source(f"Scores of {scores.name}", notes=read.notes)
+    write_page(html, read.log_probabilities, read.labels, read.class_names, images, source)
+    for note in read.notes:
+        typer.echo(f"note: {note}")
+    typer.echo(f"report: {html}")
+
+
+def evaluate_page(run_dir: Path, html: Path, data_root: Path | None, device: str) -> None:
+    """``evaluate RUN --html``."""
+    from lt_core.report.own_page import write_run_page
+
+    with warnings.catch_warnings(record=True) as notes:
+        warnings.simplefilter("always", UserWarning)
+        write_run_page(html, run_dir, data_root, device)
+    for note in notes:
+        typer.echo(f"note: {note.message}")
+    typer.echo(f"report: {html}")
 
 
 @app.command()
@@ -438,13 +494,14 @@ def main() -> None:
     from lt_core.data import DataError
     from lt_core.files import explain
     from lt_core.records import RecordError
+    from lt_core.scores import ScoresError
     from lt_core.training import CheckpointError, TrainingError
 
     try:
         code = app(standalone_mode=False, prog_name="python -m lt_core")
     except OSError as error:
         fail(f"{error.filename}: {explain(error)}" if error.filename else explain(error))
-    except (ValueError, TypeError, DataError, RecordError, CheckpointError, TrainingError) as error:
+    except (ValueError, TypeError, DataError, RecordError, ScoresError, CheckpointError, TrainingError) as error:
         fail(str(error))
     except (Interrupted, KeyboardInterrupt, typer.Abort) as error:
         fail(f"interrupted; {error}" if str(error) else "interrupted", 130)
