@@ -1,17 +1,18 @@
 """Every page of the book: complete by itself, readable in both themes, no wider than a phone, its widgets alive.
 
-One load a page serves all of it: opening a chapter with its mathematics takes seconds.
+One load a page serves all tests of this module: opening a chapter with its mathematics takes seconds.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from controls import numbers, says, settle, turn
-from playwright.sync_api import Locator, Page
+from controls import FRAMES, numbers, says, settle, turn
+from playwright.sync_api import Locator, Page, expect
 
 import lt_core as lt
 
@@ -51,6 +52,26 @@ BEYOND = """() => [...document.querySelectorAll('p mjx-container mjx-math')]
   .filter((node) => !node.closest('table') && node.getBoundingClientRect().right > innerWidth)
   .map((node) => node.textContent)"""
 
+PHONE = {"width": 390, "height": 844}
+# What of a table its box hides, and the words to find it by. A widget's table is the widget's matter.
+HIDDEN = """() => [...document.querySelectorAll('article table')].filter((table) => !table.closest('.lt-widget'))
+  .map((table) => {
+    const box = table.closest('.output, .pst-scrollable-table-container') ?? table.parentElement;
+    const header = [...table.querySelectorAll('th')].slice(0, 4).map((cell) => cell.textContent.trim()).join(' | ');
+    const mask = getComputedStyle(box).maskImage;
+    return { header, hidden: box.scrollWidth - box.clientWidth, hint: mask.includes('gradient') };
+  })"""
+# Numbers over two lines: text nodes of cells that are not marked as words.
+BROKEN = r"""() => [...document.querySelectorAll('article table.dataframe td:not(.words)')].filter((cell) => {
+    const range = document.createRange();
+    range.selectNodeContents(cell);
+    return /\d/.test(cell.textContent) && new Set([...range.getClientRects()].map((r) => Math.round(r.top))).size > 1;
+  }).map((cell) => cell.textContent)"""
+PAPER = {"width": 673, "height": 1000}  # what A4 leaves beside the margins of print.css
+CLIPPED = """() => [...document.querySelectorAll('pre, mjx-container[display], .cell_output > .output, table')]
+  .filter((node) => node.offsetParent && node.getBoundingClientRect().right > innerWidth + 1)
+  .map((node) => node.textContent.slice(0, 60))"""
+
 
 def stored_kinds(page: str) -> list[str]:
     """The widgets of a page, from the state that its notebook stores."""
@@ -65,14 +86,33 @@ def test_every_widget_is_on_the_page_of_its_idea_and_in_the_gallery() -> None:
     assert {page: kinds for page in toc_pages() if (kinds := stored_kinds(page))} == PLACES
 
 
-@pytest.mark.parametrize("name", toc_pages())
+def every(names: list[str]) -> pytest.MarkDecorator:
+    """The test once for each of these pages; tests of one page come one after the other, and open it once."""
+    return pytest.mark.parametrize("loaded", names, indirect=True, scope="module")
+
+
+@every(toc_pages())
+def test_every_table_is_whole_on_a_desktop_and_hints_on_a_phone(page: Page) -> None:
+    cut = [f"{table['header']}: {table['hidden']} pixels" for table in page.evaluate(HIDDEN) if table["hidden"] > 0]
+    broken = page.evaluate(BROKEN)
+    page.set_viewport_size(PHONE)
+    page.evaluate(FRAMES)
+    broken += page.evaluate(BROKEN)
+    silent = [table["header"] for table in page.evaluate(HIDDEN) if table["hidden"] > 1 and not table["hint"]]
+    assert broken == [], "values over two lines"
+    assert cut == [], "tables wider than the column at 1280 pixels"
+    assert silent == [], "tables that scroll on a phone and do not fade at their edge"
+
+
+@every(toc_pages())
 def test_page(
-    name: str,
-    open_page: Callable[..., Page],
+    request: pytest.FixtureRequest,
+    page: Page,
     axe: Callable[..., list[str]],
     screenshot: Callable[[Page | Locator, str], Path],
 ) -> None:
-    page, kinds = open_page(name), PLACES.get(name, [])
+    name = str(request.node.callspec.params["loaded"])
+    kinds = PLACES.get(name, [])
     found = []
     for theme, rules in (("light", "all"), ("dark", "colour")):
         turn(page, theme)
@@ -100,6 +140,18 @@ def test_page(
         screenshot(widget, f"{name}-{kind}-phone")
         answers(kind, widget)
     assert not found, "\n".join(found)
+
+
+@every([name for name in toc_pages() if re.search(r"/\d\d_", name)])
+def test_print_clips_nothing_and_has_no_solutions(page: Page) -> None:
+    page.emulate_media(media="print")
+    page.set_viewport_size(PAPER)
+    expect(page.locator("article h1")).to_be_visible()
+    expect(page.locator("div.exercise").first).to_be_visible()
+    for solution in page.locator("div.solution").all():
+        expect(solution).to_be_hidden()
+    page.wait_for_timeout(200)
+    assert page.evaluate(CLIPPED) == []
 
 
 def find(page: Page, kind: str) -> Locator:

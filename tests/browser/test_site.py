@@ -16,10 +16,6 @@ from check_pages import toc_pages
 
 PAGES = toc_pages()
 CHAPTER = "book/part2_adjusting/06_ala"
-PAPER = {"width": 673, "height": 1000}  # what A4 leaves beside the margins of print.css
-CLIPPED = """() => [...document.querySelectorAll('pre, mjx-container[display], .cell_output > .output, table')]
-  .filter((node) => node.offsetParent && node.getBoundingClientRect().right > innerWidth + 1)
-  .map((node) => node.textContent.slice(0, 60))"""
 
 
 def test_mathematics_is_typeset_from_the_folder(open_page: Callable[..., Page]) -> None:
@@ -169,17 +165,16 @@ def test_without_scripts_a_sentence_stands_for_widgets_and_formulas(
     context.close()
 
 
-@pytest.mark.parametrize("name", [page for page in PAGES if re.search(r"/\d\d_", page)])
-def test_print_clips_nothing_and_has_no_solutions(open_page: Callable[..., Page], name: str) -> None:
-    page = open_page(name)
-    page.emulate_media(media="print")
-    page.set_viewport_size(PAPER)
-    expect(page.locator("article h1")).to_be_visible()
-    expect(page.locator("div.exercise").first).to_be_visible()
-    for solution in page.locator("div.solution").all():
-        expect(solution).to_be_hidden()
-    page.wait_for_timeout(200)
-    assert page.evaluate(CLIPPED) == []
+def test_numbers_stand_to_the_right_words_to_the_left_under_one_header(open_page: Callable[..., Page]) -> None:
+    page = open_page("book/part1_long_tail/01_data")
+    cells = page.locator("article table.dataframe tbody td").evaluate_all(
+        """cells => cells.map((cell) => [cell.textContent, cell.matches('.words'), getComputedStyle(cell).textAlign])"""
+    )
+    assert len(cells) > 50
+    for text, words, side in cells:
+        assert side == ("left" if words else "right"), text
+    empty = "rows => rows.filter((row) => [...row.cells].slice(1).every((cell) => !cell.textContent)).length"
+    assert page.locator("article table.dataframe thead tr").evaluate_all(empty) == 0
 
 
 def test_a_page_says_what_it_is_to_whoever_links_to_it(html: Path) -> None:
