@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from lt_core import methods as field_map
-from lt_core.data import DATASETS
+from lt_core.data import DATASETS, EMBEDDED
 from lt_core.data.mixing import MIXINGS
 from lt_core.data.sampling import SAMPLERS
 from lt_core.losses import LOSS_NAMES, loss_options
@@ -60,7 +60,11 @@ def path_option(help: str, *names: str) -> Any:
     return typer.Option(*names, parser=path, metavar="<path>", help=help)
 
 
-DataRoot = Annotated[Path | None, path_option("Folder of the data; default: LT_DATA_ROOT.", "--data-root")]
+DataRoot = Annotated[Path | None, path_option("Folder or file of the data; default: LT_DATA_ROOT.", "--data-root")]
+ImbalanceFactor = Annotated[
+    float | None, typer.Option(help="Largest class over smallest; default: 100. Data of one's own have theirs.")
+]
+ImageSize = Annotated[int | None, typer.Option(help="Pixels of a side, with --dataset folder; default: 32.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Precision = Annotated[str, typer.Option(help=f"{one_of(PRECISIONS)}: of the forward pass.")]
 TestEvery = Annotated[int | None, typer.Option(help="Epochs between two tests: 1 (default), 2, 5 or 10.")]
@@ -95,8 +99,8 @@ def parse_order(text: str) -> tuple[int, ...]:
 def check_alone(context: typer.Context) -> None:
     """Raise if ``train --config`` came with an option that the file decides."""
     decides = (
-        "loss", "loss_option", "drw", "dataset", "imbalance_factor", "backbone", "classifier", "recipe", "epochs",
-        "batch_size", "seed", "subset_seed", "class_order", "method", "sampler", "mixing",
+        "loss", "loss_option", "drw", "dataset", "imbalance_factor", "image_size", "backbone", "classifier", "recipe",
+        "epochs", "batch_size", "seed", "subset_seed", "class_order", "method", "sampler", "mixing",
     )  # fmt: skip
     given = []
     for name in decides:
@@ -146,25 +150,62 @@ def data(
     download: Annotated[bool, typer.Option("--download", help="Fetch what is missing.")] = False,
     source: Annotated[str | None, typer.Option(help="With --download: toronto (default) or huggingface.")] = None,
     dataset: Annotated[str, typer.Option(help=f"{one_of(DATASETS)}.")] = "cifar100_lt",
-    imbalance_factor: Annotated[float, typer.Option(help="Largest class over smallest.")] = 100,
+    imbalance_factor: ImbalanceFactor = None,
+    image_size: ImageSize = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="With --dataset folder: open every image, and say all that is wrong.")
+    ] = False,
 ) -> None:
     """Fetch the data, verify it (checksums of files and pixels) and show the class counts."""
-    from lt_core.data import EMBEDDED, SOURCES, load_dataset
-    from lt_core.metrics import shot_groups
+    from lt_core.data import OWN, SOURCES, load_dataset
+
+    if check:
+        check_data(dataset, root)
+        return
 
     if source is not None and not download:
         raise ValueError(f"--source is {source!r} without --download; it says where to download from")
     place = SOURCES[0] if source is None else source
-    loaded = load_dataset(dataset, root, imbalance_factor=imbalance_factor, download=download, source=place)
+    loaded = load_dataset(dataset, root, imbalance_factor, download=download, source=place, image_size=image_size)
+    verified = "" if dataset in (*EMBEDDED, *OWN) else ": files verified"
     counts = loaded.class_counts
+    factor = max(counts) / min(counts) if dataset in OWN else imbalance_factor or 100
+    typer.echo(f"{dataset}, imbalance factor {factor:g}{verified}")
+    describe_counts(counts, len(loaded.test_targets), "features" if loaded.has_features else "images")
+
+
+def describe_counts(counts: list[int], tested: int, what: str) -> None:
+    """The lines on a data set's class counts."""
+    from lt_core.metrics import shot_groups
+
     sizes = {name: int(mask.sum()) for name, mask in shot_groups(counts).items() if name != "all"}
-    verified = "" if dataset in EMBEDDED else ": files verified"
-    typer.echo(f"{dataset}, imbalance factor {imbalance_factor:g}{verified}")
-    typer.echo(f"{sum(counts)} training and {len(loaded.test_targets)} test images of {len(counts)} classes")
-    typer.echo(f"largest class {max(counts)}, smallest {min(counts)} images")
+    typer.echo(f"{sum(counts)} training and {tested} test {what} of {len(counts)} classes")
+    typer.echo(f"largest class {max(counts)}, smallest {min(counts)} {what}")
     typer.echo("classes: " + ", ".join(f"{name} {size}" for name, size in sizes.items()))
     shown = counts if len(counts) <= 100 else [*counts[:50], "…", *counts[-10:]]
     typer.echo("counts: " + " ".join(str(n) for n in shown))
+
+
+def check_data(dataset: str, root: Path | None) -> None:
+    """``data --check``."""
+    from lt_core.data import data_root
+    from lt_core.data.folder import check
+
+    if dataset != "folder":
+        raise ValueError(f"--check is for --dataset folder; the files of {dataset!r} are always verified")
+    listing, damaged = check(data_root(root))
+    faults = [*listing.faults, *damaged]
+    for line in faults:
+        typer.echo(f"fault: {line}", err=True)
+    for line in listing.notes:
+        typer.echo(f"note: {line}")
+    counts = listing.counts("train")
+    if len(counts) > 1 and min(counts) > 0:
+        typer.echo(f"folder, imbalance factor {max(counts) / min(counts):g}")
+        describe_counts(counts, len(listing.test), "images")
+    typer.echo(f"{len(faults)} faults" if faults else "no faults: every image can be read")
+    if faults:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -186,7 +227,8 @@ def train(
     sampler: Annotated[str, typer.Option(help=f"{one_of(SAMPLERS)}: which images an epoch sees.")] = "uniform",
     mixing: Annotated[str, typer.Option(help=f"{one_of(MIXINGS)}: mixtures of two images.")] = "none",
     dataset: Annotated[str, typer.Option(help=f"{one_of(DATASETS)}.")] = "digits_lt",
-    imbalance_factor: Annotated[float, typer.Option(help="Largest class over smallest.")] = 100,
+    imbalance_factor: ImbalanceFactor = None,
+    image_size: ImageSize = None,
     backbone: Annotated[str | None, typer.Option(help=f"{one_of(BACKBONES)}; default: the recipe's.")] = None,
     classifier: Annotated[str | None, typer.Option(help=f"{one_of(CLASSIFIERS)}; default: the loss's.")] = None,
     recipe: Annotated[
@@ -236,6 +278,7 @@ def train(
             drw=drw,
             recipe=recipe,
             imbalance_factor=imbalance_factor,
+            image_size=image_size,
             backbone=backbone,
             classifier=classifier,
             epochs=epochs,

@@ -85,17 +85,17 @@ def write_run_page(
 
     tested = run_scores(run, data_root, device)
     config, data = tested.config, tested.data
-    done = corrects_counts(config)
+    done, factor = corrects_counts(config), config.imbalance_factor
     facts = {
         "method": config.method or config.loss + ("-drw" if config.drw else ""),
-        "data": f"{config.dataset}, imbalance factor {config.imbalance_factor:g}",
+        "data": data.name if factor is None else f"{data.name}, imbalance factor {factor:g}",
         "network": f"{config.backbone}, classifier {config.classifier}",
         "training": f"recipe {config.recipe}, {config.epochs} epochs, seed {config.seed}",
     }
     source = Source(
         f"Run {config.run_name}",
         facts=list(facts.items()),
-        images=data.test_images,
+        images=None if data.has_features else data.test_images,
         warning=f"In this run {corrects_twice(done)}." if done else "",
     )
     scores = tested.logits.double().log_softmax(1)

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from lt_core import metrics, posthoc, records
-from lt_core.data import LongTailedData, load_dataset
+from lt_core.data import LongTailedData
 from lt_core.losses import CORRECTING_LOSSES
+from lt_core.training.build import check_same_data, load_data, own_data
 from lt_core.training.checkpoint import applying, load_checkpoint
 from lt_core.training.devices import pick_device
 from lt_core.training.recipes import RunConfig
@@ -165,7 +166,8 @@ def run_scores(run: str | Path, data_root: str | Path | None = None, device: str
         config = RunConfig.from_stored(saved["config"])
     if saved["epoch"] < int(config.epochs or 0):
         warnings.warn(f"the run is not finished: this is epoch {saved['epoch']} of {config.epochs}", stacklevel=3)
-    data = load_dataset(config.dataset, data_root, config.imbalance_factor, config.subset_seed, config.class_order)
+    data = load_data(config, data_root)
+    check_same_data(saved, own_data(config, data), folder)
     strategy = STRATEGIES[config.strategy](config, data, place, saved["precision"])
     with applying(folder):
         strategy.model.load_state_dict(saved["model"])

@@ -6,7 +6,7 @@ import math
 import time
 from pathlib import Path
 
-from lt_core.data import load_dataset
+from lt_core.training.build import load_data
 from lt_core.training.devices import device_name, pick_compile, pick_device, pick_precision
 from lt_core.training.engine import Trainer, epoch_generator
 from lt_core.training.progress import duration
@@ -29,9 +29,7 @@ def forecast(
         config: what is to run.
         data_root, device, download: as in `lt_core.training.train`.
     """
-    data = load_dataset(
-        config.dataset, data_root, config.imbalance_factor, config.subset_seed, config.class_order, download
-    )
+    data = load_data(config, data_root, download)
     place = pick_device(device)
     precision = pick_precision(place)
     epochs, batch = int(config.epochs or 0), int(config.batch_size or 1)
