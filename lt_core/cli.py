@@ -16,6 +16,7 @@ from lt_core.data.mixing import MIXINGS
 from lt_core.data.sampling import SAMPLERS
 from lt_core.losses import LOSS_NAMES, loss_options
 from lt_core.models import BACKBONES, CLASSIFIERS
+from lt_core.models.backbones import TORCHVISION
 from lt_core.scores import KINDS
 from lt_core.training import RECIPES
 from lt_core.training.devices import COMPILE, PRECISIONS
@@ -464,6 +465,28 @@ def evaluate_page(run_dir: Path, html: Path, data_root: Path | None, device: str
 
 
 @app.command()
+def features(
+    out: Annotated[Path, path_option("File for the features, .npz.")],
+    backbone: Annotated[str, typer.Option(help=f"{one_of(TORCHVISION)}.")] = "resnet50",
+    pretrained: Annotated[
+        bool, typer.Option("--pretrained", help="With torchvision's weights from ImageNet-1k; else random ones.")
+    ] = False,
+    data_root: DataRoot = None,
+    device: Device = "auto",
+) -> None:
+    """Write a network's features of a folder of images to a file, for train --dataset features."""
+    from lt_core.data import data_root as place
+    from lt_core.training.extraction import extract
+
+    if out.suffix != ".npz":
+        raise ValueError(f"--out is {str(out)!r}; a name that ends in .npz is needed")
+    made = extract(place(data_root), out, backbone, pretrained, device, progress=sys.stderr.isatty())
+    typer.echo(f"{made['train']} training and {made['test']} test images, {made['dimension']} features each: {out}")
+    if not pretrained:
+        typer.echo("note: the network has random weights; --pretrained takes those of ImageNet-1k")
+
+
+@app.command()
 def report(
     results: Annotated[Path, typer.Argument(help="Folder with RECIPE/RUN/record.json, as `grid` leaves it.")],
     out: Annotated[Path, path_option("Folder for the files.")] = Path("report"),
@@ -536,6 +559,7 @@ def main() -> None:
     """Run the command line; an expected error is one line on stderr and a non-zero exit."""
     from lt_core.data import DataError
     from lt_core.files import explain
+    from lt_core.models.backbones import WeightsError
     from lt_core.records import RecordError
     from lt_core.scores import ScoresError
     from lt_core.training import CheckpointError, TrainingError
@@ -544,7 +568,9 @@ def main() -> None:
         code = app(standalone_mode=False, prog_name="python -m lt_core")
     except OSError as error:
         fail(f"{error.filename}: {explain(error)}" if error.filename else explain(error))
-    except (ValueError, TypeError, DataError, RecordError, ScoresError, CheckpointError, TrainingError) as error:
+    except (ValueError, TypeError) as error:
+        fail(str(error))
+    except (DataError, WeightsError, RecordError, ScoresError, CheckpointError, TrainingError) as error:
         fail(str(error))
     except (Interrupted, KeyboardInterrupt, typer.Abort) as error:
         fail(f"interrupted; {error}" if str(error) else "interrupted", 130)
