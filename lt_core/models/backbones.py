@@ -58,7 +58,7 @@ class Trunk(nn.Module):
 
 
 def _fetch(url: str) -> Any:
-    """A state dict by its address, from PyTorch's cache where it is there; what is fetched is compared with its checksum."""
+    """A state dict by its address; from PyTorch's cache, or fetched and compared with the checksum in its name."""
     place = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
     try:
         return torch.hub.load_state_dict_from_url(url, map_location="cpu", progress=False, check_hash=True)
