@@ -86,7 +86,7 @@ from typing import Any
 
 import guide
 import nbformat
-from grading import Case, Graded, grade, in_forks, otter_run
+from grading import Case, Graded, grade, in_forks, otter_run, preload
 from masters import (
     MASTERS,
     Editions,
@@ -121,6 +121,7 @@ def write_editions(name: str, master: Path, made: Editions, out: Path) -> list[s
 def grade_all(made: Editions, mutants: Mutants, asked: Iterable[Question]) -> dict[str, Graded]:
     """Grade the solution, the bare edition and every mutant."""
     by_name = {question.name: question for question in asked}
+    preload(made.solution, made.tests)
     tasks = {
         "solution": partial(grade, made.solution, made.tests, again=tuple(made.tests)),
         "solution, names used again": partial(grade, made.solution, made.tests, reuse=True),

@@ -8,6 +8,8 @@ otter does, `grader.check("q1")` runs the tests of q1 where it stands, and tests
 
 from __future__ import annotations
 
+import ast
+import importlib
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -27,10 +29,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # a pool of threads would not sur
 import nbconvert.preprocessors  # noqa: F401  (otter run imports it: here once, not in every fork)
 import otter
 import otter.run
-import scipy.stats  # noqa: F401  (an assignment imports it, and the digits: once as well)
-import sklearn.datasets  # noqa: F401
+import sklearn.datasets  # noqa: F401  (the digits' loader imports it when it is called)
 import torch
 from otter.test_files.exception_test import ExceptionTestFile
+
+import lt_core
 
 Tests = Mapping[str, str]  # a question's name -> the source of its test file
 JOBS, LIMIT = 2, 60.0  # notebooks at a time; seconds for each
@@ -134,6 +137,19 @@ def code_cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
     """The cells that otter executes."""
     cells = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
     return [cell for cell in cells if "otter_ignore" not in cell.metadata.get("tags", [])]
+
+
+def preload(notebook: nbformat.NotebookNode, tests: Tests) -> None:
+    """Import here, once, what a notebook and its tests import, and the package's parts: every fork then has them."""
+    for source in [*(cell.source for cell in code_cells(notebook)), *tests.values()]:
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Import):
+                for name in node.names:
+                    importlib.import_module(name.name)
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                importlib.import_module(node.module)
+    for part in lt_core._SUBMODULES:
+        getattr(lt_core, part)
 
 
 def otter_run(archive: Path, submission: Path) -> dict[str, float]:
