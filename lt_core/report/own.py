@@ -21,6 +21,7 @@ from lt_core.training.evaluation import SWEEP, accuracies
 LEVEL = 0.95
 PAIRS = 12  # confusions that are shown
 BINS = 15
+LEAST = 10  # images of a bin that is drawn
 
 
 @dataclass(frozen=True)
@@ -250,5 +251,5 @@ def result(
         groups,
         100 * metrics.expected_calibration_error(probabilities, labels),
         -adjusted.gather(1, labels[:, None]).mean().item(),
-        reliability_curve(probabilities, labels, BINS),
+        reliability_curve(probabilities, labels, BINS, LEAST),
     )

@@ -130,6 +130,7 @@ def page(
         counts=class_counts,
         level=round(100 * own.LEVEL),
         bins=own.BINS,
+        least=own.LEAST,
         advice=advice,
         results=results,
         rows=own.class_rows(predictions, labels, class_names, class_counts),

@@ -146,6 +146,14 @@ def test_a_result_has_the_log_loss_and_the_groups() -> None:
     assert own.result(AS_IT_IS, scores, labels, None).groups == {}
 
 
+def test_only_bins_with_enough_images_are_drawn() -> None:
+    scores = torch.tensor([[0.8, 0.2]] * 12 + [[0.55, 0.45]] * 9, dtype=torch.float64).log()
+    labels = torch.tensor([0] * 9 + [1] * 3 + [0] * 9)
+    confidence, accuracy = own.result(AS_IT_IS, scores, labels, None).curve
+    assert confidence == pytest.approx([0.8])
+    assert accuracy == pytest.approx([0.75])
+
+
 def test_the_page_loads_nothing_and_escapes_names(tmp_path: Path) -> None:
     scores, labels = biased()
     images = torch.zeros(len(labels), 3, 8, 12, dtype=torch.uint8)
