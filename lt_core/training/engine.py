@@ -260,6 +260,16 @@ class Trainer:
             write_per_class(folder / "per_class.csv", self)
 
 
+def choose_settings(
+    config: RunConfig, data: LongTailedData, place: torch.device, compile: str = "auto", precision: str = "auto"
+) -> tuple[bool, str]:
+    """Whether a new run is compiled, and its precision; arguments as in `train`."""
+    precision = pick_precision(place, precision)
+    steps = int(config.epochs or 0) * math.ceil(len(data.train_targets) / int(config.batch_size or 1))
+    choice = "off" if compile == "auto" and not STRATEGIES[config.strategy].compiles else compile
+    return pick_compile(choice, place, steps, precision), precision
+
+
 def prepare_folder(folder: Path, config: RunConfig, resume: bool) -> dict[str, Any] | None:
     """The checkpoint to go on from, if there is one; refuses a directory that must be left alone."""
     holds_run = any((folder / name).exists() for name in ("record.json", LAST, PREVIOUS))
@@ -358,10 +368,7 @@ def train(
             torch.set_num_threads(saved["threads"])
         data = load_data(config, data_root, download)
         if saved is None:
-            precision = pick_precision(place, precision)
-            steps = int(config.epochs or 0) * math.ceil(len(data.train_targets) / int(config.batch_size or 1))
-            choice = "off" if compile == "auto" and not STRATEGIES[config.strategy].compiles else compile
-            compiled = pick_compile(choice, place, steps, precision)
+            compiled, precision = choose_settings(config, data, place, compile, precision)
         begin = None
         if saved is None:
             begin = prepare_base(config, base, folder, partial(
