@@ -66,7 +66,8 @@ class LongTailedData:
             if images.dtype == torch.uint8 and (images.ndim != 4 or images.shape[1] != 3):
                 raise ValueError(f"{split}_images has shape {tuple(images.shape)}; (N, 3, H, W) is needed")
             if images.dtype == torch.float32 and images.ndim != 2:
-                raise ValueError(f"{split}_images has shape {tuple(images.shape)}; features are (N, d)")
+                shape = tuple(images.shape)
+                raise TypeError(f"{split}_images is torch.float32 {shape}; images are uint8, and features (N, d)")
             check_targets(targets, len(images), num_classes, f"{split}_targets")
         if self.test_images.dtype != self.train_images.dtype:
             raise TypeError(f"test_images is {self.test_images.dtype}, train_images {self.train_images.dtype}")

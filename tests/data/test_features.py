@@ -118,7 +118,7 @@ def test_features_and_images_do_not_mix() -> None:
         LongTailedData(train_images=x, test_images=images, class_names=["a", "b"], **fitting)
     with pytest.raises(ValueError, match="test_images has 2 columns, train_images 3"):
         LongTailedData(train_images=x, test_images=x[:, :2], class_names=["a", "b"], **fitting)
-    with pytest.raises(ValueError, match=r"train_images has shape \(4,\); features are \(N, d\)"):
+    with pytest.raises(TypeError, match=r"train_images is torch\.float32 \(4,\); images are uint8"):
         LongTailedData(train_images=x[:, 0], test_images=x, class_names=["a", "b"], **fitting)
 
 
