@@ -11,11 +11,13 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from lt_core import methods as field_map
-from lt_core.data import DATASETS
+from lt_core.data import DATASETS, EMBEDDED
 from lt_core.data.mixing import MIXINGS
 from lt_core.data.sampling import SAMPLERS
 from lt_core.losses import LOSS_NAMES, loss_options
 from lt_core.models import BACKBONES, CLASSIFIERS
+from lt_core.models.backbones import TORCHVISION
+from lt_core.scores import KINDS
 from lt_core.training import RECIPES
 from lt_core.training.devices import COMPILE, PRECISIONS
 
@@ -59,7 +61,11 @@ def path_option(help: str, *names: str) -> Any:
     return typer.Option(*names, parser=path, metavar="<path>", help=help)
 
 
-DataRoot = Annotated[Path | None, path_option("Folder of the data; default: LT_DATA_ROOT.", "--data-root")]
+DataRoot = Annotated[Path | None, path_option("Folder or file of the data; default: LT_DATA_ROOT.", "--data-root")]
+ImbalanceFactor = Annotated[
+    float | None, typer.Option(help="Largest class over smallest; default: 100. Data of one's own have theirs.")
+]
+ImageSize = Annotated[int | None, typer.Option(help="Pixels of a side, with --dataset folder; default: 32.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Precision = Annotated[str, typer.Option(help=f"{one_of(PRECISIONS)}: of the forward pass.")]
 TestEvery = Annotated[int | None, typer.Option(help="Epochs between two tests: 1 (default), 2, 5 or 10.")]
@@ -94,8 +100,8 @@ def parse_order(text: str) -> tuple[int, ...]:
 def check_alone(context: typer.Context) -> None:
     """Raise if ``train --config`` came with an option that the file decides."""
     decides = (
-        "loss", "loss_option", "drw", "dataset", "imbalance_factor", "backbone", "classifier", "recipe", "epochs",
-        "batch_size", "seed", "subset_seed", "class_order", "method", "sampler", "mixing",
+        "loss", "loss_option", "drw", "dataset", "imbalance_factor", "image_size", "backbone", "classifier", "recipe",
+        "epochs", "batch_size", "seed", "subset_seed", "class_order", "method", "sampler", "mixing",
     )  # fmt: skip
     given = []
     for name in decides:
@@ -145,25 +151,62 @@ def data(
     download: Annotated[bool, typer.Option("--download", help="Fetch what is missing.")] = False,
     source: Annotated[str | None, typer.Option(help="With --download: toronto (default) or huggingface.")] = None,
     dataset: Annotated[str, typer.Option(help=f"{one_of(DATASETS)}.")] = "cifar100_lt",
-    imbalance_factor: Annotated[float, typer.Option(help="Largest class over smallest.")] = 100,
+    imbalance_factor: ImbalanceFactor = None,
+    image_size: ImageSize = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="With --dataset folder: open every image, and say all that is wrong.")
+    ] = False,
 ) -> None:
     """Fetch the data, verify it (checksums of files and pixels) and show the class counts."""
-    from lt_core.data import EMBEDDED, SOURCES, load_dataset
-    from lt_core.metrics import shot_groups
+    from lt_core.data import OWN, SOURCES, load_dataset
+
+    if check:
+        check_data(dataset, root)
+        return
 
     if source is not None and not download:
         raise ValueError(f"--source is {source!r} without --download; it says where to download from")
     place = SOURCES[0] if source is None else source
-    loaded = load_dataset(dataset, root, imbalance_factor=imbalance_factor, download=download, source=place)
+    loaded = load_dataset(dataset, root, imbalance_factor, download=download, source=place, image_size=image_size)
+    verified = "" if dataset in (*EMBEDDED, *OWN) else ": files verified"
     counts = loaded.class_counts
+    factor = max(counts) / min(counts) if dataset in OWN else imbalance_factor or 100
+    typer.echo(f"{dataset}, imbalance factor {factor:g}{verified}")
+    describe_counts(counts, len(loaded.test_targets), "features" if loaded.has_features else "images")
+
+
+def describe_counts(counts: list[int], tested: int, what: str) -> None:
+    """The lines on a data set's class counts."""
+    from lt_core.metrics import shot_groups
+
     sizes = {name: int(mask.sum()) for name, mask in shot_groups(counts).items() if name != "all"}
-    verified = "" if dataset in EMBEDDED else ": files verified"
-    typer.echo(f"{dataset}, imbalance factor {imbalance_factor:g}{verified}")
-    typer.echo(f"{sum(counts)} training and {len(loaded.test_targets)} test images of {len(counts)} classes")
-    typer.echo(f"largest class {max(counts)}, smallest {min(counts)} images")
+    typer.echo(f"{sum(counts)} training and {tested} test {what} of {len(counts)} classes")
+    typer.echo(f"largest class {max(counts)}, smallest {min(counts)} {what}")
     typer.echo("classes: " + ", ".join(f"{name} {size}" for name, size in sizes.items()))
     shown = counts if len(counts) <= 100 else [*counts[:50], "…", *counts[-10:]]
     typer.echo("counts: " + " ".join(str(n) for n in shown))
+
+
+def check_data(dataset: str, root: Path | None) -> None:
+    """``data --check``."""
+    from lt_core.data import data_root
+    from lt_core.data.folder import check
+
+    if dataset != "folder":
+        raise ValueError(f"--check is for --dataset folder; the files of {dataset!r} are always verified")
+    listing, damaged = check(data_root(root))
+    faults = [*listing.faults, *damaged]
+    for line in faults:
+        typer.echo(f"fault: {line}", err=True)
+    for line in listing.notes:
+        typer.echo(f"note: {line}")
+    counts = listing.counts("train")
+    if len(counts) > 1 and min(counts) > 0:
+        typer.echo(f"folder, imbalance factor {max(counts) / min(counts):g}")
+        describe_counts(counts, len(listing.test), "images")
+    typer.echo(f"{len(faults)} faults" if faults else "no faults: every image can be read")
+    if faults:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -185,7 +228,8 @@ def train(
     sampler: Annotated[str, typer.Option(help=f"{one_of(SAMPLERS)}: which images an epoch sees.")] = "uniform",
     mixing: Annotated[str, typer.Option(help=f"{one_of(MIXINGS)}: mixtures of two images.")] = "none",
     dataset: Annotated[str, typer.Option(help=f"{one_of(DATASETS)}.")] = "digits_lt",
-    imbalance_factor: Annotated[float, typer.Option(help="Largest class over smallest.")] = 100,
+    imbalance_factor: ImbalanceFactor = None,
+    image_size: ImageSize = None,
     backbone: Annotated[str | None, typer.Option(help=f"{one_of(BACKBONES)}; default: the recipe's.")] = None,
     classifier: Annotated[str | None, typer.Option(help=f"{one_of(CLASSIFIERS)}; default: the loss's.")] = None,
     recipe: Annotated[
@@ -235,6 +279,7 @@ def train(
             drw=drw,
             recipe=recipe,
             imbalance_factor=imbalance_factor,
+            image_size=image_size,
             backbone=backbone,
             classifier=classifier,
             epochs=epochs,
@@ -342,13 +387,42 @@ def grid(
 
 @app.command()
 def evaluate(
-    run_dir: Annotated[Path, typer.Argument(help="Run directory of `train`.")],
+    run_dir: Annotated[
+        Path | None, typer.Argument(help="Run directory of `train`.", parser=path, metavar="RUN_DIR")
+    ] = None,
     posthoc: Annotated[str | None, typer.Option(help="adjust or rebalance.")] = None,
     tau: Annotated[float | None, typer.Option(help="Strength of the post-hoc adjustment; default: 1.")] = None,
+    html: Annotated[
+        Path | None, path_option("HTML file for a report: classes, confusions, calibration, advice.")
+    ] = None,
+    scores: Annotated[
+        Path | None, path_option("In place of a run: CSV file with a column label, and one a class with its score.")
+    ] = None,
+    kind: Annotated[str | None, typer.Option(help=f"{one_of(KINDS)}; default: told from the scores.")] = None,
+    counts: Annotated[
+        Path | None, path_option("CSV file with label and count, the training images of each class of --scores.")
+    ] = None,
     data_root: DataRoot = None,
     device: Device = "auto",
 ) -> None:
-    """Test a finished run from its checkpoint, plain or after a post-hoc adjustment."""
+    """Test a finished run from its checkpoint, or anyone's scores; plain, after an adjustment, or as an HTML report."""
+    if (run_dir is None) == (scores is None):
+        raise ValueError("evaluate needs a run directory or --scores, and not both")
+    if run_dir is None:
+        assert scores is not None
+        if posthoc is not None or tau is not None:
+            raise ValueError("--posthoc and --tau are for a run; of scores, the report of --html has every adjustment")
+        if html is None:
+            raise ValueError("--scores needs --html, the file for the report")
+        evaluate_scores(scores, kind, counts, html)
+        return
+    if kind is not None or counts is not None:
+        raise ValueError("--kind and --counts are for --scores; a run has its own")
+    if html is not None and (posthoc is not None or tau is not None):
+        raise ValueError("--html has every adjustment; leave out --posthoc and --tau")
+    if html is not None:
+        evaluate_page(run_dir, html, data_root, device)
+        return
     from lt_core.training import evaluate as run
 
     name = "last epoch" if posthoc is None else f"last epoch, {posthoc} (tau {1.0 if tau is None else tau:g})"
@@ -362,6 +436,54 @@ def evaluate(
         typer.echo(f"note: {note.message}")
     if posthoc == "rebalance":
         typer.echo("note: re-balancing uses the predictions of the whole test set at once")
+
+
+def evaluate_scores(scores: Path, kind: str | None, counts: Path | None, html: Path) -> None:
+    """``evaluate --scores``."""
+    from lt_core.report.own_page import Source, write_page
+    from lt_core.scores import read_counts, read_scores
+
+    read = read_scores(scores, kind)
+    images = None if counts is None else read_counts(counts, read.class_names)
+    source = Source(f"Scores of {scores.name}", notes=read.notes)
+    write_page(html, read.log_probabilities, read.labels, read.class_names, images, source)
+    for note in read.notes:
+        typer.echo(f"note: {note}")
+    typer.echo(f"report: {html}")
+
+
+def evaluate_page(run_dir: Path, html: Path, data_root: Path | None, device: str) -> None:
+    """``evaluate RUN --html``."""
+    from lt_core.report.own_page import write_run_page
+
+    with warnings.catch_warnings(record=True) as notes:
+        warnings.simplefilter("always", UserWarning)
+        write_run_page(html, run_dir, data_root, device)
+    for note in notes:
+        typer.echo(f"note: {note.message}")
+    typer.echo(f"report: {html}")
+
+
+@app.command()
+def features(
+    out: Annotated[Path, path_option("File for the features, .npz.")],
+    backbone: Annotated[str, typer.Option(help=f"{one_of(TORCHVISION)}.")] = "resnet50",
+    pretrained: Annotated[
+        bool, typer.Option("--pretrained", help="With torchvision's weights from ImageNet-1k; else random ones.")
+    ] = False,
+    data_root: DataRoot = None,
+    device: Device = "auto",
+) -> None:
+    """Write a network's features of a folder of images to a file, for train --dataset features."""
+    from lt_core.data import data_root as place
+    from lt_core.training.extraction import extract
+
+    if out.suffix != ".npz":
+        raise ValueError(f"--out is {str(out)!r}; a name that ends in .npz is needed")
+    made = extract(place(data_root), out, backbone, pretrained, device, progress=sys.stderr.isatty())
+    typer.echo(f"{made['train']} training and {made['test']} test images, {made['dimension']} features each: {out}")
+    if not pretrained:
+        typer.echo("note: the network has random weights; --pretrained takes those of ImageNet-1k")
 
 
 @app.command()
@@ -437,14 +559,18 @@ def main() -> None:
     """Run the command line; an expected error is one line on stderr and a non-zero exit."""
     from lt_core.data import DataError
     from lt_core.files import explain
+    from lt_core.models.backbones import WeightsError
     from lt_core.records import RecordError
+    from lt_core.scores import ScoresError
     from lt_core.training import CheckpointError, TrainingError
 
     try:
         code = app(standalone_mode=False, prog_name="python -m lt_core")
     except OSError as error:
         fail(f"{error.filename}: {explain(error)}" if error.filename else explain(error))
-    except (ValueError, TypeError, DataError, RecordError, CheckpointError, TrainingError) as error:
+    except (ValueError, TypeError) as error:
+        fail(str(error))
+    except (DataError, WeightsError, RecordError, ScoresError, CheckpointError, TrainingError) as error:
         fail(str(error))
     except (Interrupted, KeyboardInterrupt, typer.Abort) as error:
         fail(f"interrupted; {error}" if str(error) else "interrupted", 130)

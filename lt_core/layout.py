@@ -54,7 +54,9 @@ NUMBERS_OR_NULL = Value("a list of numbers or null", lambda value: value is None
 ROW = Value("a list of numbers and nulls", _is_row)
 
 ACCURACIES: dict[str, Any] = {"top1": NUMBER, **dict.fromkeys(GROUPS, NUMBER_OR_NULL)}
-SUMMARY = ACCURACIES | {"balanced_error": NUMBER_OR_NULL, "ece": NUMBER_OR_NULL, "per_class": ROW}
+ROW_OR_NULL = Value("a list of numbers and nulls, or null", lambda value: value is None or _is_row(value))
+# null: of more classes than a record has room for; the run's folder has per_class.csv.
+SUMMARY = ACCURACIES | {"balanced_error": NUMBER_OR_NULL, "ece": NUMBER_OR_NULL, "per_class": ROW_OR_NULL}
 EPOCH: dict[str, Any] = {"epoch": NUMBER, "lr": NUMBER, "train_top1": NUMBER, "train_loss": NUMBER}
 EPOCH |= dict.fromkeys(("test_loss", *ACCURACIES), NUMBER_OR_NULL)  # null: not tested after this epoch
 COLUMNS = {key: NUMBERS if value is NUMBER else ROW for key, value in EPOCH.items()}
@@ -63,7 +65,8 @@ COLUMNS = {key: NUMBERS if value is NUMBER else ROW for key, value in EPOCH.item
 RECORD: dict[str, Any] = {
     "config": {
         **dict.fromkeys(("dataset", "loss", "recipe", "backbone"), TEXT),
-        **dict.fromkeys(("imbalance_factor", "epochs", "seed"), NUMBER),
+        "imbalance_factor": NUMBER_OR_NULL,  # null: data of one's own
+        **dict.fromkeys(("epochs", "seed"), NUMBER),
     },
     "environment": {
         "commit": TEXT_OR_NULL,

@@ -99,8 +99,7 @@ def shot_accuracy(
         few: a class with fewer training images is few-shot.
 
     Returns:
-        "all", "many", "medium" and "few": accuracies in [0, 1]. Classes without a sample in ``targets`` are
-            left out;
+        "all", "many", "medium" and "few": accuracies in [0, 1]. Classes without a sample in ``targets`` are left out;
         a group that has no class left is None.
 
     Raises:

@@ -349,7 +349,10 @@ def accuracy_table(records: Sequence[Mapping[str, Any]], which: str = "last") ->
 
     check_choice("which", which, ("last", "best_on_test"))
     common = {
-        (float(r["config"]["imbalance_factor"]), *(r["config"][k] for k in ("dataset", "recipe", "epochs", "backbone")))
+        (
+            float(r["config"]["imbalance_factor"] or 0),
+            *(r["config"][k] for k in ("dataset", "recipe", "epochs", "backbone")),
+        )
         for r in records
     }
     if len(common) > 1:

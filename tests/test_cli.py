@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from lt_core.data import DATASETS
 from lt_core.losses import LOSS_NAMES
 from lt_core.models import BACKBONES
 from lt_core.training import RECIPES
+from lt_core.training.evaluation import run_scores
 
 
 @pytest.fixture(autouse=True)
@@ -96,7 +98,7 @@ def test_data_shows_the_digits_and_claims_no_files() -> None:
 
 def test_thousands_of_classes_fit_on_a_screen(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     counts = [1000, *[5] * 8140, 2]
-    many = SimpleNamespace(class_counts=counts, test_targets=range(8142))
+    many = SimpleNamespace(class_counts=counts, test_targets=range(8142), has_features=False)
     monkeypatch.setattr("lt_core.data.load_dataset", lambda *arguments, **options: many)
     monkeypatch.setattr(sys, "argv", ["lt_core", "data"])
     with pytest.raises(SystemExit) as stopped:
@@ -152,7 +154,22 @@ def test_data_verifies_cifar(cifar_root: Path) -> None:
         (("evaluate", "/nowhere", "--tau", "2"), "tau is 2.0 without a post-hoc method"),
         (("evaluate", "/nowhere"), "there is no checkpoint at /nowhere"),
         (("evaluate", "/nowhere", "--posthoc", "magic"), "posthoc is 'magic'"),
+        (("evaluate",), "evaluate needs a run directory or --scores, and not both"),
+        (("evaluate", "/nowhere", "--scores", "s.csv"), "evaluate needs a run directory or --scores, and not both"),
+        (("evaluate", "--scores", "s.csv"), "--scores needs --html"),
+        (("evaluate", "--scores", "s.csv", "--html", "p.html", "--tau", "1"), "--posthoc and --tau are for a run"),
+        (("evaluate", "--scores", "s.csv", "--html", "p.html", "--kind", "odds"), "kind is 'odds'"),
+        (("evaluate", "--scores", "/none.csv", "--html", "p.html"), "/none.csv: No such file"),
+        (("evaluate", "/nowhere", "--counts", "c.csv"), "--kind and --counts are for --scores"),
+        (("evaluate", "/nowhere", "--html", "p.html", "--posthoc", "adjust"), "--html has every adjustment"),
+        (("evaluate", "/nowhere", "--html", "p.html"), "there is no checkpoint at /nowhere"),
         (("data", "--root", "/nowhere"), "does not exist"),
+        (("data", "--dataset", "folder", "--root", "/nowhere"), "/nowhere is no folder"),
+        (("data", "--dataset", "folder", "--root", "/nowhere", "--check"), "/nowhere is no folder"),
+        (("data", "--dataset", "digits_lt", "--check"), "--check is for --dataset folder"),
+        (("data", "--dataset", "features", "--root", "/none.npz"), "/none.npz: No such file"),
+        (("train", "--out", "x", "--dataset", "folder", "--imbalance-factor", "10"), "'folder' is used as it is"),
+        (("train", "--out", "x", *DIGITS, "--image-size", "32"), "only the images of 'folder' are scaled"),
     ],
 )
 def test_errors_are_one_line_and_a_status(
@@ -237,6 +254,62 @@ def test_a_second_adjustment_gets_a_note(tmp_path: Path) -> None:
     assert adjusted.returncode == 0, adjusted.stderr
     assert "note: the loss 'balanced_softmax' corrects for the class counts already" in adjusted.stdout
     assert "note: the loss" not in lt("evaluate", out).stdout
+
+
+def test_a_run_and_its_scores_give_the_same_report(tmp_path: Path) -> None:
+    """``evaluate RUN --html`` and ``evaluate --scores`` of the same numbers give the same tables and advice."""
+    run = tmp_path / "run"
+    assert lt("train", *DIGITS, "--loss", "la", "--out", str(run)).returncode == 0
+    done = lt("evaluate", str(run), "--html", str(tmp_path / "run.html"))
+    assert done.stdout == f"report: {tmp_path / 'run.html'}\n"
+    tested = run_scores(run)
+    names = tested.data.class_names
+    head = ",".join(["label", *names])
+    rows = [
+        ",".join([names[y], *map(repr, z)])
+        for y, z in zip(tested.data.test_targets, tested.logits.tolist(), strict=True)
+    ]
+    (tmp_path / "scores.csv").write_text("\n".join([head, *rows]), encoding="utf-8")
+    counts = "\n".join(f"{name},{count}" for name, count in zip(names, tested.data.class_counts, strict=True))
+    (tmp_path / "counts.csv").write_text(f"label,count\n{counts}\n", encoding="utf-8")
+    files = ("--scores", str(tmp_path / "scores.csv"), "--counts", str(tmp_path / "counts.csv"))
+    done = lt("evaluate", *files, "--html", str(tmp_path / "scores.html"))
+    assert done.returncode == 0, done.stderr
+    assert "note: The scores were read as logits" in done.stdout
+    pages = [(tmp_path / name).read_text(encoding="utf-8") for name in ("run.html", "scores.html")]
+    tables = [re.findall(r"<tbody>.*?</tbody>|<p class=\"verdict\">.*?</p>", page, re.S) for page in pages]
+    assert len(tables[0]) == 3
+    assert tables[0] == tables[1]
+    assert "corrects for the class counts already" in pages[0]
+    assert "corrects for the class counts already" not in pages[1]
+
+
+def test_a_folder_is_checked_and_trained_on(tmp_path: Path) -> None:
+    from PIL import Image
+
+    for part, number in (("train", 3), ("test", 2)):
+        for name, colour in (("red", (220, 30, 30)), ("green", (30, 200, 40))):
+            (tmp_path / "mine" / part / name).mkdir(parents=True)
+            for i in range(number - (name == "red")):
+                Image.new("RGB", (12, 10), colour).save(tmp_path / "mine" / part / name / f"{i}.png")
+    mine = ("--dataset", "folder", "--data-root", str(tmp_path / "mine"))
+    checked = lt("data", *mine, "--check")
+    assert checked.returncode == 0, checked.stderr
+    assert "5 training and 3 test images of 2 classes" in checked.stdout
+    assert checked.stdout.endswith("no faults: every image can be read\n")
+    size = ("--image-size", "8", "--recipe", "short", "--epochs", "1", "--device", "cpu")
+    done = lt("train", *mine, *size, "--out", str(tmp_path / "run"))
+    assert done.returncode == 0, done.stderr
+    assert "folder, imbalance factor 1.5" in lt("data", *mine).stdout
+    page = lt(
+        "evaluate", str(tmp_path / "run"), "--data-root", str(tmp_path / "mine"), "--html", str(tmp_path / "p.html")
+    )
+    assert page.returncode == 0, page.stderr
+    (tmp_path / "mine" / "test" / "red" / "bad.jpg").write_text("no image")
+    checked = lt("data", *mine, "--check")
+    assert checked.returncode == 1
+    assert "bad.jpg is no image" in checked.stderr
+    assert checked.stdout.endswith("1 faults\n")
 
 
 def test_two_trainings_in_one_directory(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_a_comparison_that_cannot_be_made_is_refused_before_the_training(
     assert call(["train", *small, "--out", "runs/x", "--compare", "runs/y"], monkeypatch) == 1
     missing, other = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
     assert missing == "error: there is no record at nowhere"
-    assert other == "error: runs/y cannot be compared: it has another imbalance_factor (50.0 there, 100.0 here)"
+    assert other == "error: runs/y cannot be compared: it has another imbalance_factor (50.0 there, 100 here)"
     assert not (tmp_path / "runs" / "x").exists()
     (tmp_path / "runs" / "y" / "record.json").unlink()
     assert call(["train", *small, "--out", "runs/x", "--compare", "runs/y"], monkeypatch) == 1

@@ -100,9 +100,7 @@ def run_tests(question: str, source: str, namespace: dict[str, Any]) -> tuple[Ca
     return tuple(cases)
 
 
-def grade(
-    notebook: nbformat.NotebookNode, tests: Tests, reuse: bool = False, again: Collection[str] = ()
-) -> Graded:
+def grade(notebook: nbformat.NotebookNode, tests: Tests, reuse: bool = False, again: Collection[str] = ()) -> Graded:
     """Run a notebook's cells, then the tests that no cell has run.
 
     Args:

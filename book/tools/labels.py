@@ -85,4 +85,3 @@ def citation(key: str) -> tuple[str, str]:
     entry = bibliography()[key]
     name, before = next((name, before) for name, before in LINKS if name in entry.fields)
     return author_year(entry), before + entry.fields[name]
-

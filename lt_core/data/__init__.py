@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from lt_core.data import augment as augment
 from lt_core.data.cifar import check_files, cifar10_lt, cifar100_lt, cifar100_lt_tuning, data_root
 from lt_core.data.digits import digits_lt
+from lt_core.data.features import features
+from lt_core.data.folder import folder
 from lt_core.data.longtail import DataError, LongTailedData, class_counts, counts_in_order, longtail_indices
 from lt_core.data.names import CIFAR100_CLASSES, CIFAR100_SUPERCLASSES
 from lt_core.data.sampling import SAMPLERS, class_probabilities
@@ -15,14 +17,16 @@ from lt_core.data.sources import SOURCES
 from lt_core.data.synthetic import synthetic
 from lt_core.validation import check_choice
 
-DATASETS = ("cifar100_lt", "cifar10_lt", "cifar100_lt_tuning", "digits_lt", "synthetic")
+DATASETS = ("cifar100_lt", "cifar10_lt", "cifar100_lt_tuning", "digits_lt", "synthetic", "folder", "features")
 EMBEDDED = ("digits_lt", "synthetic")  # without files of their own
+OWN = ("folder", "features")  # the user's: as long-tailed as they are
 
 __all__ = [
     "CIFAR100_CLASSES",
     "CIFAR100_SUPERCLASSES",
     "DATASETS",
     "EMBEDDED",
+    "OWN",
     "SAMPLERS",
     "SOURCES",
     "DataError",
@@ -37,6 +41,8 @@ __all__ = [
     "counts_in_order",
     "data_root",
     "digits_lt",
+    "features",
+    "folder",
     "load_dataset",
     "longtail_indices",
     "synthetic",
@@ -46,31 +52,35 @@ __all__ = [
 def load_dataset(
     name: str,
     root: str | os.PathLike[str] | None = None,
-    imbalance_factor: float = 100,
+    imbalance_factor: float | None = None,
     seed: int = 0,
     class_order: Sequence[int] | None = None,
     download: bool = False,
     source: str = "toronto",
+    image_size: int | None = None,
 ) -> LongTailedData:
     """A long-tailed data set by its name.
 
     Args:
         name: one of `DATASETS`.
-        root: the data root, or None for ``LT_DATA_ROOT``; ``"digits_lt"`` and ``"synthetic"`` need none.
-        imbalance_factor: at least 1.
+        root: the data root, or None for ``LT_DATA_ROOT``; ``"digits_lt"`` and ``"synthetic"`` need none. For
+            ``"folder"`` it is the folder with ``train`` and ``test``, for ``"features"`` the ``.npz`` file.
+        imbalance_factor: at least 1; None is 100. ``"folder"`` and ``"features"`` are as they are, and take none, nor a
+            seed or a class order.
         seed: seed of the subset, in [0, 2**32).
         class_order: a permutation of the labels, or None; place c of the profile belongs to the class
             ``class_order[c]``.
         download: fetch missing or altered files.
         source: where ``download`` fetches them: ``"toronto"``, the official host, or ``"huggingface"`` (CIFAR-100
             only); ``"digits_lt"`` and ``"synthetic"`` have nothing to fetch.
+        image_size: pixels of a side, for ``"folder"`` alone; None is 32.
 
     Returns:
         The data.
 
     Raises:
         ValueError: an unknown name or an argument out of range.
-        DataError: files are missing, altered or cannot be fetched.
+        DataError: files are missing, altered or damaged, or cannot be fetched.
 
     Example:
         >>> load_dataset("synthetic", imbalance_factor=50).class_counts
@@ -78,9 +88,36 @@ def load_dataset(
     """
     check_choice("dataset", name, DATASETS)
     check_choice("source", source, SOURCES)
+    if image_size is not None and name != "folder":
+        raise ValueError(f"image_size is {image_size!r}; only the images of 'folder' are scaled")
+    if name in OWN:
+        return _own(name, root, imbalance_factor, seed, class_order, download, image_size)
+    imbalance_factor = 100 if imbalance_factor is None else imbalance_factor
     if name == "synthetic":
         return synthetic(imbalance_factor=imbalance_factor, seed=seed, class_order=class_order)
     if name == "digits_lt":
         return digits_lt(imbalance_factor, seed, class_order)
     loaders = {"cifar100_lt": cifar100_lt, "cifar10_lt": cifar10_lt, "cifar100_lt_tuning": cifar100_lt_tuning}
     return loaders[name](root, imbalance_factor, seed, class_order, download, source)
+
+
+def _own(
+    name: str,
+    root: str | os.PathLike[str] | None,
+    imbalance_factor: float | None,
+    seed: int,
+    class_order: Sequence[int] | None,
+    download: bool,
+    image_size: int | None,
+) -> LongTailedData:
+    """The user's data, from which no subset is drawn."""
+    for key, value, usual in (
+        ("imbalance_factor", imbalance_factor, None),
+        ("seed", seed, 0),
+        ("class_order", class_order, None),
+        ("download", download, False),
+    ):
+        if value != usual:
+            raise ValueError(f"{key} is {value!r}, but {name!r} is used as it is; leave it out")
+    place = data_root(root)
+    return features(place) if name == "features" else folder(place, 32 if image_size is None else image_size)

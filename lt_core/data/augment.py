@@ -36,6 +36,25 @@ class Normalize(nn.Module):
         return ((images.float() / 255 - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
 
 
+class Standardize(nn.Module):
+    """Features (N, d) with the training features' mean and standard deviation in each column taken off.
+
+    A column that does not vary becomes zero.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, train_features: Tensor) -> None:
+        super().__init__()
+        std, mean = torch.std_mean(train_features.double(), dim=0, correction=0)
+        self.register_buffer("mean", mean.float())
+        self.register_buffer("std", torch.where(std > 0, std, torch.inf).float())
+
+    def forward(self, features: Tensor) -> Tensor:
+        return (features - self.mean) / self.std
+
+
 def augment(images: Tensor, kind: str, generator: torch.Generator) -> Tensor:
     """One augmented copy of every image.
 
@@ -46,17 +65,17 @@ def augment(images: Tensor, kind: str, generator: torch.Generator) -> Tensor:
         generator: a CPU generator.
 
     Returns:
-        (N, 3, H, W) uint8 on the same device. "none" returns ``images`` itself.
+        (N, 3, H, W) uint8 on the same device. "none" returns ``images`` itself, which may then be features.
 
     Raises:
         ValueError: unknown ``kind``.
         TypeError: images that are not uint8.
     """
     check_choice("augmentation", kind, AUGMENTATIONS)
-    if images.dtype != torch.uint8:
-        raise TypeError(f"images are {images.dtype}; uint8 is needed")
     if kind == "none":
         return images
+    if images.dtype != torch.uint8:
+        raise TypeError(f"images are {images.dtype}; uint8 is needed")
     images = random_flip(random_crop(images, generator), generator)
     if kind == "autoaugment":
         images = cutout(autoaugment(images, generator), generator)

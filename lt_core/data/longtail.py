@@ -5,6 +5,7 @@ Derived in chapter 1, *Long-tailed data*.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,9 +29,9 @@ class LongTailedData:
 
     Args:
         name: name of the data set, as :func:`lt_core.data.load_dataset` knows it.
-        train_images: uint8, shape (N, 3, H, W); CIFAR has H = W = 32.
+        train_images: uint8, shape (N, 3, H, W); CIFAR has H = W = 32. Or features, finite float32, shape (N, d).
         train_targets: int64, shape (N,), labels in [0, C). The label −100, which losses ignore, is refused.
-        test_images: uint8, shape (M, 3, H, W), of the same height and width.
+        test_images: uint8, shape (M, 3, H, W), of the same height and width; or features, shape (M, d).
         test_targets: int64, shape (M,), labels in [0, C).
         class_counts: C positive whole numbers, kept as ints; ``class_counts[c]`` is the number of training images
             with label c.
@@ -38,7 +39,7 @@ class LongTailedData:
         superclasses: C names of the coarse class each class belongs to, where the data set has them.
 
     Raises:
-        TypeError: images are not uint8, or labels not int64 tensors.
+        TypeError: images are neither uint8 nor float32, or labels not int64 tensors.
         ValueError: shapes, labels, names and counts do not fit each other.
     """
 
@@ -57,12 +58,22 @@ class LongTailedData:
         num_classes = len(counts)
         for split in ("train", "test"):
             images, targets = getattr(self, f"{split}_images"), getattr(self, f"{split}_targets")
-            if not isinstance(images, Tensor) or images.dtype != torch.uint8:
+            if not isinstance(images, Tensor) or images.dtype not in (torch.uint8, torch.float32):
                 kind = images.dtype if isinstance(images, Tensor) else type(images).__name__
-                raise TypeError(f"{split}_images is {kind}; a uint8 tensor of shape (N, 3, H, W) is needed")
-            if images.ndim != 4 or images.shape[1] != 3:
+                raise TypeError(
+                    f"{split}_images is {kind}; a uint8 tensor of shape (N, 3, H, W) is needed, or float32 features"
+                )
+            if images.dtype == torch.uint8 and (images.ndim != 4 or images.shape[1] != 3):
                 raise ValueError(f"{split}_images has shape {tuple(images.shape)}; (N, 3, H, W) is needed")
+            if images.dtype == torch.float32 and images.ndim != 2:
+                shape = tuple(images.shape)
+                raise TypeError(f"{split}_images is torch.float32 {shape}; images are uint8, and features (N, d)")
             check_targets(targets, len(images), num_classes, f"{split}_targets")
+        if self.test_images.dtype != self.train_images.dtype:
+            raise TypeError(f"test_images is {self.test_images.dtype}, train_images {self.train_images.dtype}")
+        if self.has_features and self.test_images.shape[1] != self.train_images.shape[1]:
+            columns = self.test_images.shape[1], self.train_images.shape[1]
+            raise ValueError("test_images has {} columns, train_images {}".format(*columns))
         if self.test_images.shape[2:] != self.train_images.shape[2:]:
             height, width = self.train_images.shape[2:]
             raise ValueError(
@@ -82,6 +93,20 @@ class LongTailedData:
     def num_classes(self) -> int:
         """The number of classes C."""
         return len(self.class_counts)
+
+    @property
+    def has_features(self) -> bool:
+        """Whether there are features in place of images."""
+        return self.train_images.dtype == torch.float32
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of images and labels, the first 16 digits: another one for other data."""
+        total = hashlib.sha256()
+        for part in (self.train_images, self.train_targets, self.test_images, self.test_targets):
+            total.update(f"{part.dtype} {tuple(part.shape)}".encode())
+            total.update(part.contiguous().numpy().tobytes())
+        return total.hexdigest()[:16]
 
 
 def class_counts(

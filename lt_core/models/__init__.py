@@ -1,6 +1,15 @@
 """Networks: ResNet-32 and ResNet-8 for 32x32 images, with a linear or a cosine classifier, branches or experts."""
 
-from lt_core.models.classifiers import CLASSIFIER_INITS, CLASSIFIERS, CosineClassifier, make_classifier
+from collections.abc import Callable
+from typing import Any
+
+from lt_core.models.classifiers import (
+    CLASSIFIER_INITS,
+    CLASSIFIERS,
+    CosineClassifier,
+    FeatureClassifier,
+    make_classifier,
+)
 from lt_core.models.heads import (
     CausalNormClassifier,
     Ensemble,
@@ -12,7 +21,7 @@ from lt_core.models.heads import (
 )
 from lt_core.models.resnet_cifar import ResNetCIFAR, resnet8, resnet32
 
-BACKBONES = {"resnet32": resnet32, "resnet8": resnet8}
+BACKBONES: dict[str, Callable[..., Any]] = {"resnet32": resnet32, "resnet8": resnet8, "none": FeatureClassifier}
 
 __all__ = [
     "BACKBONES",
@@ -22,6 +31,7 @@ __all__ = [
     "CosineClassifier",
     "Ensemble",
     "Experts",
+    "FeatureClassifier",
     "MemoryClassifier",
     "MemoryNetwork",
     "ModulatedAttention",

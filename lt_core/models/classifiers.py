@@ -50,6 +50,42 @@ class CosineClassifier(nn.Module):
         return f"in_features={in_features}, num_classes={num_classes}, scale={self.scale}"
 
 
+class FeatureClassifier(nn.Module):
+    """A classifier alone, in place of a network, for data that are features already.
+
+    Args:
+        in_features: dimension d of the features.
+        num_classes: C, at least 2.
+        classifier: "linear" (with bias) or "cosine".
+        scale: factor on the cosines; unused by "linear".
+        classifier_init: of the linear weights: "kaiming", normal of variance 2 / d, or "default", PyTorch's own.
+
+    Shape:
+        features (N, d) to logits or cosines (N, C).
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        num_classes: int,
+        classifier: str = "linear",
+        scale: float = 1.0,
+        classifier_init: str = "default",
+    ) -> None:
+        super().__init__()
+        check_choice("classifier_init", classifier_init, CLASSIFIER_INITS)
+        self.classifier = make_classifier(classifier, in_features, num_classes, scale)
+        if isinstance(self.classifier, nn.Linear) and classifier_init == "kaiming":
+            nn.init.kaiming_normal_(self.classifier.weight)
+
+    def features(self, features: Tensor) -> Tensor:
+        """The features themselves."""
+        return features
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.classifier(features)
+
+
 def make_classifier(kind: str, in_features: int, num_classes: int, scale: float = 1.0) -> nn.Module:
     """A `torch.nn.Linear` with bias ("linear") or a `CosineClassifier` ("cosine")."""
     check_choice("classifier", kind, CLASSIFIERS)

@@ -271,7 +271,7 @@ class MemoryNetwork(nn.Module):
         size: height and width of the images, which decide those of the maps.
 
     Shape:
-        images (N, 3, *size) to logits (N, C); `features` gives (N, 64).
+        images (N, 3, height, width) to logits (N, C); `features` gives (N, 64).
 
     Source:
         Liu et al., CVPR 2019, and the released configuration for ImageNet-LT's second stage.

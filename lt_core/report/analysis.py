@@ -169,11 +169,13 @@ def reliability(
     return fig
 
 
-def reliability_curve(probabilities: Tensor, labels: Tensor, bins: int) -> tuple[list[float], list[float]]:
-    """Mean confidence and accuracy of each bin of the confidence that holds a sample; bins of equal width."""
+def reliability_curve(
+    probabilities: Tensor, labels: Tensor, bins: int, least: int = 1
+) -> tuple[list[float], list[float]]:
+    """Mean confidence and accuracy of each bin of the confidence that holds ``least`` samples; bins of equal width."""
     confidence, predictions = probabilities.max(1)
     place = (confidence * bins).long().clamp(max=bins - 1)
-    filled = [place == b for b in range(bins) if bool((place == b).any())]
+    filled = [place == b for b in range(bins) if int((place == b).sum()) >= least]
     hits = (predictions == labels).double()
     return [float(confidence[b].mean()) for b in filled], [float(hits[b].mean()) for b in filled]
 

@@ -20,7 +20,7 @@ from lt_core.training.recipes import RunConfig
 from lt_core.training.strategies import STRATEGIES
 
 # What a run and the one that it starts from must have alike.
-ALIKE = ("dataset", "imbalance_factor", "backbone", "subset_seed", "class_order")
+ALIKE = ("dataset", "imbalance_factor", "image_size", "backbone", "subset_seed", "class_order")
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def base_config(config: RunConfig) -> RunConfig:
     first: dict[str, Any] = {"strategy": STRATEGIES[config.strategy].starts_from}
     if config.method is not None:
         first = methods.base_settings(config.method)
-    shared = ("dataset", "recipe", "imbalance_factor", "backbone", "augmentation", "seed", "subset_seed", "class_order")
+    shared = (*ALIKE, "recipe", "augmentation", "seed")
     return RunConfig(**{name: getattr(config, name) for name in shared}, **first)
 
 

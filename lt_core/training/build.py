@@ -2,18 +2,48 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from lt_core.data import LongTailedData
+from lt_core.data import OWN, LongTailedData, load_dataset
 from lt_core.losses import COSINE_LOSSES, build_loss
-from lt_core.models import BACKBONES, ResNetCIFAR
+from lt_core.models import BACKBONES
+from lt_core.training.checkpoint import CheckpointError
 from lt_core.training.recipes import COSINE_SCALE, RunConfig
 
 
-def build_network(config: RunConfig, data: LongTailedData, **changes: Any) -> ResNetCIFAR:
+def load_data(config: RunConfig, root: str | Path | None = None, download: bool = False) -> LongTailedData:
+    """A run's data; arguments and errors as in `lt_core.data.load_dataset`."""
+    return load_dataset(
+        config.dataset,
+        root,
+        config.imbalance_factor,
+        config.subset_seed,
+        config.class_order,
+        download,
+        image_size=config.image_size,
+    )
+
+
+def own_data(config: RunConfig, data: LongTailedData) -> dict[str, Any] | None:
+    """What a run keeps of data that no name identifies: sizes and a checksum; None for the other data sets."""
+    if config.dataset not in OWN:
+        return None
+    counts = data.class_counts
+    sizes = {"train": len(data.train_targets), "test": len(data.test_targets), "classes": len(counts)}
+    return {**sizes, "largest": max(counts), "smallest": min(counts), "checksum": data.digest}
+
+
+def check_same_data(saved: dict[str, Any], facts: dict[str, Any] | None, folder: Path) -> None:
+    """Raise where the data have changed since the checkpoint ``saved`` in ``folder`` was made."""
+    if (there := saved.get("data")) != facts:
+        raise CheckpointError(f"the run in {folder} is of other data: {there} there, {facts} here")
+
+
+def build_network(config: RunConfig, data: LongTailedData, **changes: Any) -> Any:
     """The network of a run, untrained; the seed is the caller's.
 
     Args:
@@ -22,8 +52,9 @@ def build_network(config: RunConfig, data: LongTailedData, **changes: Any) -> Re
         changes: of the backbone's arguments, such as ``widths`` or ``num_classes``.
 
     Returns:
-        The network, which turns normalised images (N, 3, H, W) into outputs (N, C): logits, or cosines for a loss on
-        cosines, which scales them itself.
+        The network (`lt_core.models.ResNetCIFAR`, for features `lt_core.models.FeatureClassifier`), which turns
+        normalised images (N, 3, H, W) or features (N, d) into outputs (N, C): logits, or cosines for a loss on cosines,
+        which scales them itself.
     """
     scale = 1.0 if config.loss in COSINE_LOSSES else COSINE_SCALE
     arguments: dict[str, Any] = {
@@ -32,6 +63,8 @@ def build_network(config: RunConfig, data: LongTailedData, **changes: Any) -> Re
         "scale": scale,
         "classifier_init": str(config.classifier_init),
     }
+    if data.has_features:
+        arguments["in_features"] = data.train_images.shape[1]
     return BACKBONES[str(config.backbone)](**(arguments | changes))
 
 

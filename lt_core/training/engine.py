@@ -14,11 +14,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lt_core import posthoc, records
-from lt_core.data import LongTailedData, load_dataset
+from lt_core.data import LongTailedData
 from lt_core.losses import class_balanced_weights
 from lt_core.seeding import set_seed
 from lt_core.training import distributed
 from lt_core.training.base import Base, prepare_base
+from lt_core.training.build import check_same_data, load_data, own_data
 from lt_core.training.checkpoint import LAST, PREVIOUS, CheckpointError, applying, load_checkpoint, save_checkpoint
 from lt_core.training.devices import pick_compile, pick_device, pick_precision
 from lt_core.training.errors import TrainingError
@@ -27,7 +28,14 @@ from lt_core.training.locking import locked
 from lt_core.training.meters import FactorMeter, LossMeter, PushMeter, group_means, loss_gradients
 from lt_core.training.progress import EpochLines
 from lt_core.training.recipes import Recipe, RunConfig
-from lt_core.training.recording import COLUMNS, check_record_size, record_of, write_history
+from lt_core.training.recording import (
+    COLUMNS,
+    MANY_CLASSES,
+    check_record_size,
+    record_of,
+    write_history,
+    write_per_class,
+)
 from lt_core.training.step import TrainStep
 from lt_core.training.strategies import STRATEGIES
 from lt_core.validation import check_choice, check_targets, check_whole, trusted_values
@@ -72,6 +80,7 @@ class Trainer:
         check_targets(data.train_targets, len(data.train_images), data.num_classes)  # once; the steps do not
         self.precision = pick_precision(device, precision)
         self.base = None if base is None else base.facts
+        self.data_facts = own_data(config, data)
         weights = None if base is None else base.weights
         self.strategy = STRATEGIES[config.strategy](config, data, device, self.precision, weights)
         self.model, self.loss, self.scale = self.strategy.model, self.strategy.loss, self.strategy.scale
@@ -100,6 +109,7 @@ class Trainer:
             "step": self.step.state_dict(),
             "strategy": self.strategy.state_dict(),
             "base": self.base,
+            "data": self.data_facts,
             "history": self.history,
             "best": self.best,
             "best_rebalanced": self.best_rebalanced,
@@ -146,7 +156,7 @@ class Trainer:
         observed = self.strategy.observed
         factors = FactorMeter(len(counts), self.device) if observed and hasattr(self.loss, "factors") else None
         # Under cross-entropy the pushes are followed over all epochs, under the other losses at both ends of the run.
-        measured = observed and (config.loss == "ce" or epoch in (0, self.epochs - 1))
+        measured = observed and len(counts) <= MANY_CLASSES and (config.loss == "ce" or epoch in (0, self.epochs - 1))
         pushes = PushMeter(len(counts), self.device) if measured else None
         self.strategy.train()
         rank, processes = distributed.rank(), distributed.world()
@@ -246,6 +256,18 @@ class Trainer:
         records.save_probabilities(self.test_logits().log_softmax(1), folder)
         if "pushes" in self.history[-1]:
             records.save_pushes(self.history[0]["pushes"], self.history[-1]["pushes"], folder)
+        if self.data.num_classes > MANY_CLASSES:
+            write_per_class(folder / "per_class.csv", self)
+
+
+def choose_settings(
+    config: RunConfig, data: LongTailedData, place: torch.device, compile: str = "auto", precision: str = "auto"
+) -> tuple[bool, str]:
+    """Whether a new run is compiled, and its precision; arguments as in `train`."""
+    precision = pick_precision(place, precision)
+    steps = int(config.epochs or 0) * math.ceil(len(data.train_targets) / int(config.batch_size or 1))
+    choice = "off" if compile == "auto" and not STRATEGIES[config.strategy].compiles else compile
+    return pick_compile(choice, place, steps, precision), precision
 
 
 def prepare_folder(folder: Path, config: RunConfig, resume: bool) -> dict[str, Any] | None:
@@ -344,14 +366,9 @@ def train(
         if saved is not None and folder is not None:
             compiled, precision, test_every = settings_of(saved, compile, precision, test_every, folder)
             torch.set_num_threads(saved["threads"])
-        data = load_dataset(
-            config.dataset, data_root, config.imbalance_factor, config.subset_seed, config.class_order, download
-        )
+        data = load_data(config, data_root, download)
         if saved is None:
-            precision = pick_precision(place, precision)
-            steps = int(config.epochs or 0) * math.ceil(len(data.train_targets) / int(config.batch_size or 1))
-            choice = "off" if compile == "auto" and not STRATEGIES[config.strategy].compiles else compile
-            compiled = pick_compile(choice, place, steps, precision)
+            compiled, precision = choose_settings(config, data, place, compile, precision)
         begin = None
         if saved is None:
             begin = prepare_base(config, base, folder, partial(
@@ -359,6 +376,8 @@ def train(
                 precision=precision, checkpoint_every=checkpoint_every, test_every=test_every,
             ))  # fmt: skip
         trainer = Trainer(config, data, place, compiled, precision, test_every or 1, begin)
+        if saved is not None and folder is not None:
+            check_same_data(saved, trainer.data_facts, folder)
         if saved is not None and folder is not None:
             with applying(folder):
                 trainer.load_state_dict(saved)

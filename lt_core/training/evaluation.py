@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import torch
 from torch import Tensor
 
 from lt_core import metrics, posthoc, records
-from lt_core.data import load_dataset
+from lt_core.data import LongTailedData
 from lt_core.losses import CORRECTING_LOSSES
+from lt_core.training.build import check_same_data, load_data, own_data
 from lt_core.training.checkpoint import applying, load_checkpoint
 from lt_core.training.devices import pick_device
 from lt_core.training.recipes import RunConfig
@@ -131,24 +133,43 @@ def evaluate(
     elif tau is not None:
         raise ValueError(f"tau is {tau!r} without a post-hoc method; name one: adjust or rebalance")
     tau = 1.0 if tau is None else check_number("tau", tau, low=0.0)
+    tested = run_scores(run, data_root, device)
+    if method == "adjust" and (done := corrects_counts(tested.config)):
+        warnings.warn(corrects_twice(done), stacklevel=2)
+    targets, counts = tested.data.test_targets, tested.data.class_counts
+    if method is None:
+        return summarise(tested.logits.softmax(1), targets, counts)
+    return posthoc_results(tested.logits, targets, counts, tau)[method]
+
+
+def corrects_twice(done: str) -> str:
+    """What is said of adjusting a run in which ``done`` corrects for the counts (`corrects_counts`)."""
+    return (
+        f"{done} corrects for the class counts already; adjusting the logits corrects twice, and usually costs accuracy"
+    )
+
+
+@dataclass(frozen=True)
+class RunScores:
+    """A run, its data, and its logits (N, C) on the test images."""
+
+    config: RunConfig
+    data: LongTailedData
+    logits: Tensor
+
+
+def run_scores(run: str | Path, data_root: str | Path | None = None, device: str = "auto") -> RunScores:
+    """Predict the test set with a run's checkpoint; arguments, warning and errors as in `evaluate`."""
     place, folder = pick_device(device), Path(run)
     saved = load_checkpoint(folder)
     with applying(folder):
         config = RunConfig.from_stored(saved["config"])
     if saved["epoch"] < int(config.epochs or 0):
-        warnings.warn(f"the run is not finished: this is epoch {saved['epoch']} of {config.epochs}", stacklevel=2)
-    if method == "adjust" and (done := corrects_counts(config)):
-        warnings.warn(
-            f"{done} corrects for the class counts already; adjusting the logits corrects twice, and usually costs "
-            "accuracy",
-            stacklevel=2,
-        )
-    data = load_dataset(config.dataset, data_root, config.imbalance_factor, config.subset_seed, config.class_order)
+        warnings.warn(f"the run is not finished: this is epoch {saved['epoch']} of {config.epochs}", stacklevel=3)
+    data = load_data(config, data_root)
+    check_same_data(saved, own_data(config, data), folder)
     strategy = STRATEGIES[config.strategy](config, data, place, saved["precision"])
     with applying(folder):
         strategy.model.load_state_dict(saved["model"])
         strategy.load_state_dict(saved.get("strategy", {}))
-    logits = finite(strategy.predict(data.test_images))
-    if method is None:
-        return summarise(logits.softmax(1), data.test_targets, data.class_counts)
-    return posthoc_results(logits, data.test_targets, data.class_counts, tau)[method]
+    return RunScores(config, data, finite(strategy.predict(data.test_images)))

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import time
 from pathlib import Path
 
-from lt_core.data import load_dataset
-from lt_core.training.devices import device_name, pick_compile, pick_device, pick_precision
-from lt_core.training.engine import Trainer, epoch_generator
+from lt_core.training.build import load_data
+from lt_core.training.devices import device_name, pick_device
+from lt_core.training.engine import Trainer, choose_settings, epoch_generator
 from lt_core.training.progress import duration
 from lt_core.training.recipes import RunConfig
-from lt_core.training.strategies import STRATEGIES
 from lt_core.training.trial import train_for
 
 WARM_UP, MEASURED = 1.0, 3.0  # seconds of steps; the first ones compile, which an epoch's time must not hold
@@ -29,17 +27,11 @@ def forecast(
         config: what is to run.
         data_root, device, download: as in `lt_core.training.train`.
     """
-    data = load_dataset(
-        config.dataset, data_root, config.imbalance_factor, config.subset_seed, config.class_order, download
-    )
+    data = load_data(config, data_root, download)
     place = pick_device(device)
-    precision = pick_precision(place)
-    epochs, batch = int(config.epochs or 0), int(config.batch_size or 1)
-    steps = epochs * math.ceil(len(data.train_targets) / batch)
-    choice = "auto" if STRATEGIES[config.strategy].compiles else "off"
-    trainer = Trainer(config, data, place, pick_compile(choice, place, steps, precision), precision)
-    took = duration(epochs * epoch_seconds(trainer))
-    what = f"{epochs} epochs in batches of {batch}"
+    compiled, precision = choose_settings(config, data, place)
+    took = duration(int(config.epochs or 0) * epoch_seconds(Trainer(config, data, place, compiled, precision)))
+    what = f"{config.epochs} epochs in batches of {config.batch_size}"
     return f"{config.run_name}: {took} on {device_name(place)} in {precision}, {what}"
 
 

@@ -12,13 +12,14 @@ from __future__ import annotations
 import math
 import re
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from lt_core import methods
-from lt_core.data import DATASETS
+from lt_core.data import DATASETS, OWN
 from lt_core.data.augment import AUGMENTATIONS
+from lt_core.data.folder import SMALLEST
 from lt_core.data.mixing import MIXINGS
 from lt_core.data.sampling import SAMPLERS
 from lt_core.losses import COSINE_LOSSES, LOSS_NAMES
@@ -35,6 +36,7 @@ BEFORE: dict[str, Any] = {
     "strategy": "plain",
     "strategy_options": {},
     "from": None,
+    "image_size": None,
 }
 COSINE_SCALE = 30.0  # for a cosine classifier under a loss that does not scale by itself
 
@@ -115,6 +117,20 @@ RECIPES = {
     ),
     # `plain` for a CPU: a small network, 40 epochs. Its numbers are never set beside published ones.
     "short": Recipe(**{**asdict(_PLAIN), "name": "short", "backbone": "resnet8", "epochs": 40}),
+    # A classifier on features, and no network below it. Ours.
+    "features": Recipe(
+        name="features",
+        backbone="none",
+        epochs=30,
+        batch_size=512,
+        drop_last=False,
+        augmentation="none",
+        schedule="cosine",
+        warmup=SCHEDULES["cosine"],
+        classifier_init="default",
+        learning_rate=0.02,
+        weight_decay=5e-4,
+    ),
 }
 
 
@@ -123,7 +139,7 @@ def recipe_for(dataset: str, name: str | None = None) -> Recipe:
 
     Args:
         dataset: a name of `lt_core.data.DATASETS`.
-        name: a name of `RECIPES`; None is "short" for "digits_lt" and "plain" for the others.
+        name: a name of `RECIPES`; None is "short" for "digits_lt", "features" for "features", "plain" for the others.
 
     Example:
         >>> recipe_for("digits_lt").backbone, recipe_for("digits_lt", "strong").augmentation
@@ -131,6 +147,10 @@ def recipe_for(dataset: str, name: str | None = None) -> Recipe:
         >>> recipe_for("cifar100_lt") is RECIPES["plain"]
         True
     """
+    if (dataset == "features") != (name == "features") and (name is not None or dataset == "features"):
+        if name is not None:
+            raise ValueError(f"recipe is {name!r}; 'features' is for the data set 'features', which has no other")
+        name = "features"
     if dataset != "digits_lt":
         return RECIPES[name or "plain"]
     return replace(RECIPES[name or "short"], augmentation="none")
@@ -166,12 +186,13 @@ class RunConfig:
         loss_options: keyword arguments of the loss, by name.
         drw: deferred re-weighting: class-balanced weights (beta 0.9999) in the last fifth of the epochs.
         recipe: "plain", "strong" or "short"; None is "short" for digits, else "plain".
-        imbalance_factor: largest count over smallest, at least 1.
+        imbalance_factor: largest count over smallest of the subset that is drawn, at least 1; None is 100, and stays
+            None for data of one's own ("folder", "features"), which are used as they are.
         augmentation: "none", "crop_flip" or "autoaugment" (with crop, flip and Cutout); None is "none" for digits, else
             the recipe's.
         schedule: "step" or "cosine", each with its recipe's warm-up, or "annealing", which has none.
         learning_rate, weight_decay: positive; at least 0.
-        backbone: "resnet32" or "resnet8".
+        backbone: "resnet32" or "resnet8"; of "features" it is "none".
         classifier: "linear" or "cosine"; a loss on cosines needs "cosine".
         classifier_init: of a linear classifier: "kaiming" (LDAM-DRW's) or "default" (PyTorch's, and GALA's). It does
             nothing to a cosine classifier, beside which another value than the recipe's is refused.
@@ -185,6 +206,7 @@ class RunConfig:
         mixing: "none", "mixup" or "remix".
         strategy: a name of `lt_core.training.strategies.STRATEGIES`: the procedure.
         strategy_options: constants of the strategy, by name.
+        image_size: pixels of a side, at least 8, for the data set "folder" alone, where None is 32.
         base: for a strategy that goes on from a finished run, that run as ``RECIPE/RUN``; None trains it first. Files
             and dictionaries call it ``from``.
 
@@ -197,7 +219,7 @@ class RunConfig:
     loss_options: Mapping[str, Any] = field(default_factory=dict)
     drw: bool = False
     recipe: str | None = None
-    imbalance_factor: float = 100
+    imbalance_factor: float | None = None
     backbone: str | None = None
     classifier: str | None = None
     classifier_init: str | None = None
@@ -215,6 +237,7 @@ class RunConfig:
     mixing: str = "none"
     strategy: str = "plain"
     strategy_options: Mapping[str, Any] = field(default_factory=dict)
+    image_size: int | None = None
     base: str | None = None
 
     def __post_init__(self) -> None:
@@ -256,7 +279,7 @@ class RunConfig:
             ("mixing", MIXINGS),
         ):
             keep(name, check_choice(name, getattr(self, name), allowed))
-        keep("imbalance_factor", check_number("imbalance_factor", self.imbalance_factor, low=1))
+        self._check_data(keep)
         for name, above in (("learning_rate", True), ("weight_decay", False)):
             keep(name, check_number(name, getattr(self, name), low=0.0, open_low=above))
         for name, low in (("epochs", 1), ("batch_size", 2), ("seed", 0), ("subset_seed", 0)):
@@ -273,6 +296,27 @@ class RunConfig:
             if not isinstance(self.class_order, Iterable) or isinstance(self.class_order, str):
                 raise TypeError(f"class_order is {self.class_order!r}; a list of labels is needed")
             keep("class_order", tuple(check_whole("a label of class_order", label, 0) for label in self.class_order))
+
+    def _check_data(self, keep: Callable[[str, Any], None]) -> None:
+        """Check what the data are made of; data of one's own are used as they are."""
+        if self.dataset in OWN:
+            for name, usual in (("imbalance_factor", None), ("subset_seed", 0), ("class_order", None)):
+                if (value := getattr(self, name)) != usual:
+                    raise ValueError(f"{name} is {value!r}, but {self.dataset!r} is used as it is; leave it out")
+        else:
+            factor = 100 if self.imbalance_factor is None else self.imbalance_factor
+            keep("imbalance_factor", check_number("imbalance_factor", factor, low=1))
+        if self.dataset == "folder":
+            size = 32 if self.image_size is None else self.image_size
+            keep("image_size", check_whole("image_size", size, low=SMALLEST))
+        elif self.image_size is not None:
+            raise ValueError(f"image_size is {self.image_size!r}; only the images of 'folder' are scaled")
+        if (self.backbone == "none") != (self.dataset == "features"):
+            raise ValueError(f"backbone is {self.backbone!r} with dataset {self.dataset!r}; 'none' is for 'features'")
+        if self.dataset == "features":
+            for name, needed in (("augmentation", "none"), ("mixing", "none"), ("strategy", "plain")):
+                if (value := getattr(self, name)) != needed:
+                    raise ValueError(f"{name} is {value!r}, but features have no images, and need {needed!r}")
 
     def _settings_of_method(self) -> dict[str, Any]:
         """What the method decides, by field; a value given beside it that is another one is refused."""
@@ -423,7 +467,11 @@ class RunConfig:
         ):
             if getattr(self, name) != usual.get(name, getattr(recipe, name)):
                 parts.append(f"{short}{_plain(getattr(self, name))}")
-        parts += [f"if{_plain(float(self.imbalance_factor)).removesuffix('.0')}", f"s{self.seed}"]
+        if self.image_size is not None:
+            parts.append(f"{self.image_size}px")
+        if self.imbalance_factor is not None:
+            parts.append(f"if{_plain(float(self.imbalance_factor)).removesuffix('.0')}")
+        parts.append(f"s{self.seed}")
         if self.subset_seed:
             parts.append(f"subset{self.subset_seed}")
         if self.class_order is not None:

@@ -19,6 +19,7 @@ from lt_core.training.meters import FactorMeter, LossMeter, PushMeter
 if TYPE_CHECKING:
     from lt_core.training.engine import Trainer
 
+MANY_CLASSES = 400  # with more, a record has no values by class, and the pushes between classes are not measured
 COLUMNS = ("epoch", "lr", "train_loss", "test_loss", "train_top1", "top1", *records.GROUPS)
 
 
@@ -27,7 +28,7 @@ def record_of(run: Trainer) -> dict[str, Any]:
     logits, targets, counts = run.test_logits(), run.data.test_targets, run.data.class_counts
     history, last_row = run.history, run.history[-1]
     kept = [history[number - 1] for number in recorded_epochs(run.epochs, run.best["epoch"])]
-    record = {
+    record: dict[str, Any] = {
         "schema": records.SCHEMA,
         "config": run.config.to_dict(),
         "environment": {
@@ -43,7 +44,7 @@ def record_of(run: Trainer) -> dict[str, Any]:
         },
         "final": {
             "last": {"epoch": run.epochs, **summarise(logits.softmax(1), targets, counts)},
-            "best_on_test": run.best,
+            "best_on_test": dict(run.best),
         },
         "posthoc": posthoc_results(logits, targets, counts)
         | {"rebalance_best_on_test": run.best_rebalanced, "sweep": posthoc_sweep(logits, targets, counts)},
@@ -51,10 +52,16 @@ def record_of(run: Trainer) -> dict[str, Any]:
         "epochs": [{key: row[key] for key in COLUMNS} for row in kept],
         "adjustment": [{"epoch": row["epoch"], **row["adjustment"]} for row in kept if "adjustment" in row],
     }
+    if run.data_facts is not None:
+        record["data"] = run.data_facts
     if run.base is not None:
         record["base"] = run.base
     if facts := run.strategy.facts():
         record["strategy"] = facts
+    if len(counts) > MANY_CLASSES:
+        for summary in (*record["final"].values(), record["posthoc"]["adjust"], record["posthoc"]["rebalance"]):
+            summary["per_class"] = None
+        return record
     if "per_class" in last_row:
         record["adjustment_per_class"] = last_row["per_class"]
     if "row_ratio" in last_row:
@@ -78,6 +85,8 @@ def check_record_size(trainer: Trainer) -> None:
     The record is filled in with random numbers, as if one image a class were tested and every epoch were the same one.
     """
     num_classes = trainer.data.num_classes
+    if num_classes > MANY_CLASSES:
+        return  # it has no values by class, and the rest does not grow with the classes
     outputs = torch.rand(num_classes, num_classes, generator=torch.Generator().manual_seed(0))
     targets = torch.arange(num_classes)
     here = outputs.to(trainer.device), targets.to(trainer.device)
@@ -102,6 +111,16 @@ def check_record_size(trainer: Trainer) -> None:
     filled.seconds = dict.fromkeys(trainer.seconds, 1000 / 7)
     filled.best, filled.best_rebalanced, filled.logits = {"epoch": 1, **summary}, {"epoch": 1, **summary}, outputs
     records.check_size(records.dumps(record_of(filled)))
+
+
+def write_per_class(path: Path, run: Trainer) -> None:
+    """Every class's name, training images and test accuracy (percent) after the last epoch, as a table."""
+    import pandas as pd
+
+    data = run.data
+    summary = summarise(run.test_logits().softmax(1), data.test_targets, data.class_counts)
+    columns = {"label": data.class_names, "train_images": data.class_counts, "accuracy": summary["per_class"]}
+    records.write_atomically(path, pd.DataFrame(columns).to_csv(index=False))
 
 
 def write_history(path: Path, history: list[dict[str, Any]]) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from lt_core.data import load_dataset
+from lt_core.training.build import load_data
 from lt_core.training.configs import load_config
 from lt_core.training.devices import pick_device
 from lt_core.training.engine import Trainer, epoch_generator
@@ -186,9 +186,7 @@ def train_for(trainer: Trainer, seconds: float) -> float:
 def work(config_file: str, device: str, precision: str, data_root: str) -> None:
     """A worker: says ``ready``, then answers each line "threads seconds" on stdin with images per second."""
     config, place = load_config(config_file), pick_device(device)
-    data = load_dataset(
-        config.dataset, data_root or None, config.imbalance_factor, config.subset_seed, config.class_order
-    )
+    data = load_data(config, data_root or None)
     trainer = Trainer(
         config, data, place, compiled=place.type == "cuda" and STRATEGIES[config.strategy].compiles, precision=precision
     )

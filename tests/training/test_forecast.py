@@ -31,7 +31,8 @@ def test_a_forecast_names_run_time_device_format_and_batch() -> None:
 def test_a_t4_is_forecast_in_float16(monkeypatch: pytest.MonkeyPatch) -> None:
     """A GPU of capability 7.5, as Colab lends it, computes no bfloat16; its step runs here on the CPU."""
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
-    monkeypatch.setattr(MODULE, "pick_precision", lambda place: devices.pick_precision(torch.device("cuda")))
+    picked = devices.pick_precision(torch.device("cuda"))
+    monkeypatch.setattr("lt_core.training.engine.pick_precision", lambda place, asked: picked)
     monkeypatch.setattr(MODULE, "device_name", lambda place: "Tesla T4")
     assert " on Tesla T4 in float16, 30 epochs in batches of 128" in forecast(CONFIG, device="cpu")
 

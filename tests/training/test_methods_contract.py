@@ -20,6 +20,7 @@ import torch.multiprocessing as mp
 from processes import METHOD, free_port
 
 from lt_core import methods, records
+from lt_core.data import load_dataset
 from lt_core.training import RunConfig, engine, evaluate, train
 from lt_core.training.errors import TrainingError
 from lt_core.training.strategies import STRATEGIES
@@ -165,7 +166,7 @@ def one_epoch_each(rank: int, world: int, port: int, folder: str, given: dict[st
     """An epoch of every method in one of two processes; the weights it ends with, or why it was refused."""
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     torch.distributed.init_process_group("gloo", rank=rank, world_size=world)
-    data, ends = engine.load_dataset("digits_lt"), {}
+    data, ends = load_dataset("digits_lt"), {}
     for name, base in given.items():
         run = config(name, epochs=1)
         try:

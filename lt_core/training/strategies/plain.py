@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lt_core.data import LongTailedData
-from lt_core.data.augment import Normalize, augment
+from lt_core.data.augment import Normalize, Standardize, augment
 from lt_core.data.mixing import label_shares, mixing_shares
 from lt_core.data.sampling import draw
 from lt_core.training.build import build_network, build_run_loss, inference_scale
@@ -90,7 +90,7 @@ class Plain:
         self.recipe = config.ingredients()
         self.options = dict(config.strategy_options)
         self.mixing, self.epoch, self.epochs = config.mixing, 0, int(config.epochs or 0)
-        self.normalize = Normalize().to(device)
+        self.normalize = (Standardize(data.train_images) if data.has_features else Normalize()).to(device)
         self.half, self.dtype = precision != "float32", getattr(torch, precision)
         model, loss = self.build(weights)
         self.model = model.to(device).to(memory_format=torch.channels_last)

@@ -22,7 +22,7 @@ GROUPS = {"many": [0], "medium": [1, 2, 3], "few": [4, 5, 6, 7, 8, 9]}  # of 124
 def training_data() -> Any:
     """The digits without their test images: whoever reads those fails."""
     data = lt.data.load_dataset("digits_lt")
-    names = ("train_images", "train_targets", "class_counts", "num_classes")
+    names = ("train_images", "train_targets", "class_counts", "num_classes", "has_features")
     return SimpleNamespace(**{name: getattr(data, name) for name in names})
 
 
