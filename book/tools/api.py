@@ -37,6 +37,13 @@ MODULES = {
     "widgets": "Widgets",
     "plots": "Figures of the book",
 }
+META = """\
+---
+myst:
+  html_meta:
+    description: "{text}"
+---
+"""
 HEAD = """\
 # Reference
 
@@ -133,7 +140,8 @@ def page(name: str) -> str:
     module = importlib.import_module(f"lt_core.{name}")
     summary = inspect.getdoc(module) or ""
     intro = re.sub(r"\s*\(chapters? [^)]*\)", "", summary.split("\n\n")[0].replace("\n", " "))
-    parts = [f"# lt_core.{name}\n\n{intro}\n"]
+    told = f"lt_core.{name}: {MODULES[name][0].lower()}{MODULES[name][1:]}, with signatures, chapters and tests."
+    parts = [f"{META.format(text=told)}# lt_core.{name}\n\n{intro}\n"]
     if values := constants(module):
         parts.append("Values: " + ", ".join(f"`{value}`" for value in values) + ".\n")
     parts += [entry(name, key, value) for key, value in public(module).items()]
@@ -142,7 +150,8 @@ def page(name: str) -> str:
 
 def index() -> str:
     rows = [f"| {{doc}}`lt_core.{name} <{name}>` | {what} |" for name, what in MODULES.items()]
-    return HEAD + "\n".join(rows) + "\n"
+    told = "The reference of lt_core: every public name with its equation, its chapter and its test."
+    return META.format(text=told) + HEAD + "\n".join(rows) + "\n"
 
 
 @cache
