@@ -147,13 +147,10 @@ def recipe_for(dataset: str, name: str | None = None) -> Recipe:
         >>> recipe_for("cifar100_lt") is RECIPES["plain"]
         True
     """
-    if (dataset == "features") != (name == "features") and (name is not None or dataset == "features"):
-        if name is not None:
-            raise ValueError(f"recipe is {name!r}; 'features' is for the data set 'features', which has no other")
-        name = "features"
-    if dataset != "digits_lt":
-        return RECIPES[name or "plain"]
-    return replace(RECIPES[name or "short"], augmentation="none")
+    name = name or {"digits_lt": "short", "features": "features"}.get(dataset, "plain")
+    if (dataset == "features") != (name == "features"):
+        raise ValueError(f"recipe is {name!r}; 'features' is for the data set 'features', which has no other")
+    return replace(RECIPES[name], augmentation="none") if dataset == "digits_lt" else RECIPES[name]
 
 
 def method_settings(name: str) -> dict[str, Any]:
@@ -185,7 +182,8 @@ class RunConfig:
         loss: one of `lt_core.losses.LOSS_NAMES`.
         loss_options: keyword arguments of the loss, by name.
         drw: deferred re-weighting: class-balanced weights (beta 0.9999) in the last fifth of the epochs.
-        recipe: "plain", "strong" or "short"; None is "short" for digits, else "plain".
+        recipe: "plain", "strong", "short" or, for features alone, "features"; None is "short" for digits, "features"
+            for features, else "plain".
         imbalance_factor: largest count over smallest of the subset that is drawn, at least 1; None is 100, and stays
             None for data of one's own ("folder", "features"), which are used as they are.
         augmentation: "none", "crop_flip" or "autoaugment" (with crop, flip and Cutout); None is "none" for digits, else
