@@ -183,7 +183,7 @@ def test_errors_are_one_line_and_a_status(
     ("arguments", "message"),
     [
         (("fly",), "No such command"),
-        (("train", "--out", "x", "--loss", "gala", "--loss-option", "eps=-1", *SMALL), "eps is -1"),
+        (("train", "--out", "x", "--precision", "float32", "--loss", "gala", "--loss-option", "eps=-1"), "eps is -1"),
     ],
 )
 def test_errors_of_a_process_are_those_of_its_function(
