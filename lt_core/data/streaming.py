@@ -116,7 +116,7 @@ class EpochImages(Dataset[Any]):
 
     def __getitem__(self, place: int) -> Tensor | DataError:
         with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(self.seeds[place])  # `torch.manual_seed` would queue a call for CUDA, too
+            torch.default_generator.manual_seed(self.seeds[place])  # `torch.manual_seed` queues a call for CUDA, too
             return _caught(lambda: self.transform(pixels(self.files[place])))
 
 
