@@ -544,14 +544,14 @@ def bench(
     only: Annotated[
         str | None,
         typer.Option(
-            help="augment, step, losses or floor; default: all four. Or divergence: train every loss with five seeds "
-            "for 30 epochs; fails if a run diverges."
+            help="augment, step, losses, floor, reading or features; default: all. Or divergence: train every loss "
+            "with five seeds for 30 epochs; fails if a run diverges."
         ),
     ] = None,
     dataset: Annotated[str | None, typer.Option(help="Data of the divergence part; default: the example data.")] = None,
     out: Annotated[Path | None, path_option("JSON file for the figures.")] = None,
 ) -> None:
-    """Measure augmentation, training step and losses against the usual loop, side by side, and the device's floor."""
+    """Measure augmentation, reading, training step and losses against what is usual, side by side, and the floor."""
     import json
 
     from lt_core.bench import EXAMPLE, measure, report
