@@ -11,9 +11,11 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from lt_core import methods as field_map
-from lt_core.data import DATASETS, EMBEDDED
+from lt_core.data import DATASETS, EMBEDDED, FILE_LISTS, SIZED
+from lt_core.data.augment import AUGMENTATIONS
 from lt_core.data.mixing import MIXINGS
 from lt_core.data.sampling import SAMPLERS
+from lt_core.data.streaming import RESIZED_CROPS
 from lt_core.losses import LOSS_NAMES, loss_options
 from lt_core.models import BACKBONES, CLASSIFIERS
 from lt_core.models.backbones import TORCHVISION
@@ -65,7 +67,9 @@ DataRoot = Annotated[Path | None, path_option("Folder or file of the data; defau
 ImbalanceFactor = Annotated[
     float | None, typer.Option(help="Largest class over smallest; default: 100. Data of one's own have theirs.")
 ]
-ImageSize = Annotated[int | None, typer.Option(help="Pixels of a side, with --dataset folder; default: 32.")]
+ImageSize = Annotated[
+    int | None, typer.Option(help=f"Pixels of a side, with --dataset {one_of(SIZED)}; default: the recipe's, or 32.")
+]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Precision = Annotated[str, typer.Option(help=f"{one_of(PRECISIONS)}: of the forward pass.")]
 TestEvery = Annotated[int | None, typer.Option(help="Epochs between two tests: 1 (default), 2, 5 or 10.")]
@@ -101,7 +105,8 @@ def check_alone(context: typer.Context) -> None:
     """Raise if ``train --config`` came with an option that the file decides."""
     decides = (
         "loss", "loss_option", "drw", "dataset", "imbalance_factor", "image_size", "backbone", "classifier", "recipe",
-        "epochs", "batch_size", "seed", "subset_seed", "class_order", "method", "sampler", "mixing",
+        "epochs", "batch_size", "seed", "subset_seed", "class_order", "method", "sampler", "mixing", "augmentation",
+        "pretrained",
     )  # fmt: skip
     given = []
     for name in decides:
@@ -154,11 +159,11 @@ def data(
     imbalance_factor: ImbalanceFactor = None,
     image_size: ImageSize = None,
     check: Annotated[
-        bool, typer.Option("--check", help="With --dataset folder: open every image, and say all that is wrong.")
+        bool, typer.Option("--check", help=f"With --dataset {one_of(SIZED)}: open every image, say all that is wrong.")
     ] = False,
 ) -> None:
     """Fetch the data, verify it (checksums of files and pixels) and show the class counts."""
-    from lt_core.data import OWN, SOURCES, load_dataset
+    from lt_core.data import AS_THEY_ARE, SOURCES, load_dataset
 
     if check:
         check_data(dataset, root)
@@ -168,9 +173,9 @@ def data(
         raise ValueError(f"--source is {source!r} without --download; it says where to download from")
     place = SOURCES[0] if source is None else source
     loaded = load_dataset(dataset, root, imbalance_factor, download=download, source=place, image_size=image_size)
-    verified = "" if dataset in (*EMBEDDED, *OWN) else ": files verified"
+    verified = "" if dataset in (*EMBEDDED, *AS_THEY_ARE) else ": files verified"
     counts = loaded.class_counts
-    factor = max(counts) / min(counts) if dataset in OWN else imbalance_factor or 100
+    factor = max(counts) / min(counts) if dataset in AS_THEY_ARE else imbalance_factor or 100
     typer.echo(f"{dataset}, imbalance factor {factor:g}{verified}")
     describe_counts(counts, len(loaded.test_targets), "features" if loaded.has_features else "images")
 
@@ -190,19 +195,21 @@ def describe_counts(counts: list[int], tested: int, what: str) -> None:
 def check_data(dataset: str, root: Path | None) -> None:
     """``data --check``."""
     from lt_core.data import data_root
-    from lt_core.data.folder import check
+    from lt_core.data.filelist import scan_lists
+    from lt_core.data.folder import damaged, scan
 
-    if dataset != "folder":
-        raise ValueError(f"--check is for --dataset folder; the files of {dataset!r} are always verified")
-    listing, damaged = check(data_root(root))
-    faults = [*listing.faults, *damaged]
+    if dataset not in SIZED:
+        raise ValueError(f"--check is for --dataset {one_of(SIZED)}; the files of {dataset!r} are always verified")
+    place = data_root(root)
+    listing = scan_lists(dataset, place) if dataset in FILE_LISTS else scan(place)
+    faults = [*listing.faults, *damaged(listing)]
     for line in faults:
         typer.echo(f"fault: {line}", err=True)
     for line in listing.notes:
         typer.echo(f"note: {line}")
     counts = listing.counts("train")
     if len(counts) > 1 and min(counts) > 0:
-        typer.echo(f"folder, imbalance factor {max(counts) / min(counts):g}")
+        typer.echo(f"{dataset}, imbalance factor {max(counts) / min(counts):g}")
         describe_counts(counts, len(listing.test), "images")
     typer.echo(f"{len(faults)} faults" if faults else "no faults: every image can be read")
     if faults:
@@ -233,7 +240,13 @@ def train(
     backbone: Annotated[str | None, typer.Option(help=f"{one_of(BACKBONES)}; default: the recipe's.")] = None,
     classifier: Annotated[str | None, typer.Option(help=f"{one_of(CLASSIFIERS)}; default: the loss's.")] = None,
     recipe: Annotated[
-        str | None, typer.Option(help=f"{one_of(RECIPES)}; default: short for digits_lt, plain for the others.")
+        str | None, typer.Option(help=f"{one_of(RECIPES)}; default: the data set's own, else plain.")
+    ] = None,
+    augmentation: Annotated[
+        str | None, typer.Option(help=f"{one_of((*AUGMENTATIONS, *RESIZED_CROPS))}; default: the recipe's.")
+    ] = None,
+    pretrained: Annotated[
+        bool | None, typer.Option(help="Begin with torchvision's weights (its backbones); default: the recipe's.")
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Default: the recipe's.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Default: the recipe's.")] = None,
@@ -282,6 +295,8 @@ def train(
             image_size=image_size,
             backbone=backbone,
             classifier=classifier,
+            augmentation=augmentation,
+            pretrained=pretrained,
             epochs=epochs,
             batch_size=batch_size,
             seed=seed,
@@ -529,14 +544,14 @@ def bench(
     only: Annotated[
         str | None,
         typer.Option(
-            help="augment, step, losses or floor; default: all four. Or divergence: train every loss with five seeds "
-            "for 30 epochs; fails if a run diverges."
+            help="augment, step, losses, floor, reading or features; default: all. Or divergence: train every loss "
+            "with five seeds for 30 epochs; fails if a run diverges."
         ),
     ] = None,
     dataset: Annotated[str | None, typer.Option(help="Data of the divergence part; default: the example data.")] = None,
     out: Annotated[Path | None, path_option("JSON file for the figures.")] = None,
 ) -> None:
-    """Measure augmentation, training step and losses against the usual loop, side by side, and the device's floor."""
+    """Measure augmentation, reading, training step and losses against what is usual, side by side, and the floor."""
     import json
 
     from lt_core.bench import EXAMPLE, measure, report

@@ -247,7 +247,10 @@ def check_targets(
     """
     if not isinstance(targets, Tensor) or targets.dtype != torch.int64:
         kind = targets.dtype if isinstance(targets, Tensor) else type(targets).__name__
-        raise TypeError(f"{name} is {kind}; an int64 tensor of shape (N,) is needed")
+        soft = ""
+        if isinstance(targets, Tensor) and is_soft(targets) and targets.ndim == 2:
+            soft = ": one label an image (of a mixture, take the loss of each label times its share)"
+        raise TypeError(f"{name} is {kind}; an int64 tensor of shape (N,) is needed{soft}")
     if targets.shape != (num_samples,):
         raise ValueError(f"{name} has shape {tuple(targets.shape)}; ({num_samples},) is needed")
     if not checks_values() or num_samples == 0:
@@ -263,16 +266,38 @@ def check_targets(
         raise ValueError(f"{name} holds the label {label}; labels are in [0, {num_classes}){also}")
 
 
-def check_logits(logits: Tensor, targets: Tensor, num_classes: int | None = None, name: str = "logits") -> None:
-    """Raise unless ``logits`` (N, C) and ``targets`` (N,) fit each other and ``num_classes``, if given.
+def is_soft(targets: object) -> bool:
+    """Whether targets are shares of the classes and not labels."""
+    return isinstance(targets, Tensor) and targets.is_floating_point()
 
-    Labels are in [0, C), or -100.
-    """
+
+def check_soft(logits: Tensor, targets: Tensor, num_classes: int | None = None, name: str = "logits") -> None:
+    """Raise unless ``targets`` are shares (N, C), in [0, 1] with rows that sum to 1 within 1e-3, and fit the logits."""
+    check_columns(logits, num_classes, name)
+    if targets.shape != logits.shape:
+        raise ValueError(f"targets has shape {tuple(targets.shape)}; {tuple(logits.shape)} is needed")
+    if not checks_values() or targets.numel() == 0:
+        return
+    sums = upcast(targets).sum(1)
+    if not bool((targets >= 0).all()) or not bool(((sums - 1).abs() <= 1e-3).all()):
+        raise ValueError("targets are no shares; each row must be at least 0 and sum to 1")
+
+
+def check_columns(logits: Tensor, num_classes: int | None, name: str) -> None:
+    """Raise unless ``logits`` are scores (N, C) of at least two classes, and of ``num_classes``, if given."""
     check_scores(logits, name)
     if logits.shape[1] < 2:
         raise ValueError(f"{name} has shape {tuple(logits.shape)}; at least two classes (columns) are needed")
     if num_classes is not None and logits.shape[1] != num_classes:
         raise ValueError(f"{name} has {logits.shape[1]} columns; {num_classes} classes were declared")
+
+
+def check_logits(logits: Tensor, targets: Tensor, num_classes: int | None = None, name: str = "logits") -> None:
+    """Raise unless ``logits`` (N, C) and ``targets`` (N,) fit each other and ``num_classes``, if given.
+
+    Labels are in [0, C), or -100.
+    """
+    check_columns(logits, num_classes, name)
     check_targets(targets, logits.shape[0], logits.shape[1], ignored=True)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -216,6 +217,27 @@ def test_floor_part(quick: None) -> None:
     assert "A CPU launches no kernels." in table.note
     assert "floor of 200 epochs, s" in values(table, "quantity")
     assert min(values(table, "median")) > 0
+
+
+def test_reading_part_compares_with_the_usual_loader(
+    quick: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("LT_WORKERS", "0")
+    small = replace(bench.ON_CPU, large=bench.large.LargeSizes(photographs=8, sides=(40, 30), pixels=16, batch_size=3))
+    (table,) = bench.measure("cpu", 0.01, "reading", small)
+    assert values(table, "what") == ["ImageFolder and DataLoader, this process", "images in files, this process"]
+    assert table.rows[0]["speed-up"] == 1.0
+    assert table.title == "Reading 8 JPEGs of 40 x 30, crops of 16 pixels"
+    files = bench.large.write_photographs(tmp_path, small.large)
+    assert [file.parent.name for file in files[:5]] == ["class0", "class1", "class2", "class3", "class0"]
+
+
+def test_features_part_trains_both_and_reports_accuracies(quick: None) -> None:
+    small = replace(bench.ON_CPU, large=bench.large.LargeSizes(largest=100, dimension=64))
+    (table,) = bench.measure("cpu", 0.01, "features", small)
+    assert values(table, "what") == ["LogisticRegression", "recipe features, ce", "recipe features, balanced_softmax"]
+    assert min(values(table, "top-1, %")) > 5  # of 100 classes
+    assert min(values(table, "seconds")) > 0
 
 
 @pytest.mark.cuda

@@ -169,7 +169,7 @@ def test_data_verifies_cifar(cifar_root: Path) -> None:
         (("data", "--dataset", "digits_lt", "--check"), "--check is for --dataset folder"),
         (("data", "--dataset", "features", "--root", "/none.npz"), "/none.npz: No such file"),
         (("train", "--out", "x", "--dataset", "folder", "--imbalance-factor", "10"), "'folder' is used as it is"),
-        (("train", "--out", "x", *DIGITS, "--image-size", "32"), "only the images of 'folder' are scaled"),
+        (("train", "--out", "x", *DIGITS, "--image-size", "32"), "only the images of folder, imagenet_lt"),
     ],
 )
 def test_errors_are_one_line_and_a_status(

@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from lt_core import records
-from lt_core.bench import roofline
+from lt_core.bench import large, roofline
 from lt_core.bench.loop import StraightforwardLoop
 from lt_core.data import LongTailedData, load_dataset
 from lt_core.data.augment import Normalize, augment
@@ -57,6 +57,7 @@ class Sizes:
     backbone: str = "resnet32"
     matmul: int = 8192
     copy_bytes: int = 2**30
+    large: large.LargeSizes = field(default_factory=large.LargeSizes)
 
 
 ON_CPU = Sizes(step_max_count=50, matmul=1024, copy_bytes=2**27)
@@ -93,8 +94,7 @@ def measure(
         device: "auto", "cpu" or "cuda".
         seconds: of measuring in each part, above 0; warming up and compiling come on top, and three rounds are always
             made.
-        only: "augment", "step", "losses" or "floor"; None is all of them. Or "divergence", which measures no time: see
-            `divergence`.
+        only: a name of `PARTS`; None is all of them. Or "divergence", which measures no time: see `divergence`.
         sizes: how much work; None is what suits the device.
         dataset: what the divergence part trains on.
 
@@ -402,4 +402,29 @@ def _trained(device: torch.device, dataset: str, loss: str, seed: int, epochs: i
     return row
 
 
-PARTS = {"augment": augment_part, "step": step_part, "losses": losses_part, "floor": floor_part}
+def reading_part(device: torch.device, seconds: float, sizes: Sizes) -> Iterator[Table]:
+    """Images a second from JPEG files to normalised batches on the device."""
+    with large.in_a_folder() as folder:
+        arms = large.reading_arms(Path(folder), device, sizes.large)
+        times = interleave(arms, seconds, device)
+    width, height = sizes.large.sides
+    title = f"Reading {sizes.large.photographs} JPEGs of {width} x {height}, crops of {sizes.large.pixels} pixels"
+    yield Table(title, compare(times, sizes.large.photographs, next(iter(arms))))
+
+
+def features_part(device: torch.device, seconds: float, sizes: Sizes) -> Iterator[Table]:
+    """A classifier on features: time and accuracy. It runs once, whatever ``seconds`` is."""
+    rows = list(large.features_rows(device, sizes.large))
+    total = sum(class_counts(100, sizes.large.largest, min(100, sizes.large.largest)))
+    title = f"Classifiers on {total:,} random features of {sizes.large.dimension} dimensions, 100 classes"
+    yield Table(title, rows, "Test accuracy on balanced classes; balanced softmax corrects for the training counts.")
+
+
+PARTS = {
+    "augment": augment_part,
+    "step": step_part,
+    "losses": losses_part,
+    "floor": floor_part,
+    "reading": reading_part,
+    "features": features_part,
+}

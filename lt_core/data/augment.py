@@ -7,6 +7,8 @@ depends on the seed alone: not on the device, and not on the batch size.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -19,7 +21,7 @@ FILL = 128.0  # grey; the released GALA code fills what a shear, shift or rotati
 
 
 class Normalize(nn.Module):
-    """uint8 images (N, 3, H, W) to float32, scaled to [0, 1] and normalised by CIFAR's `MEAN` and `STD`.
+    """uint8 images (N, 3, H, W) to float32, scaled to [0, 1] and normalised; by CIFAR's `MEAN` and `STD` if not told.
 
     The result is in channels-last layout, the one that convolutions are fastest in.
     """
@@ -27,10 +29,10 @@ class Normalize(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, mean: Sequence[float] = MEAN, std: Sequence[float] = STD) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1))
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
         return ((images.float() / 255 - self.mean) / self.std).contiguous(memory_format=torch.channels_last)

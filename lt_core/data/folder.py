@@ -8,20 +8,17 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lt_core.data.longtail import DataError, LongTailedData
-from lt_core.files import explain
+from lt_core.data.decoding import ENDINGS, centre, pixels, read_image
+from lt_core.data.errors import DataError
+from lt_core.data.longtail import LongTailedData
+from lt_core.data.streaming import FileImages
 from lt_core.validation import check_whole
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 TRAIN, TESTS = "train", ("test", "val")
 SMALLEST = 8  # pixels: ResNet-8's last stage then still sees 2 x 2 positions
 SHARE = 0.25  # of the machine's memory that decoded images may take
@@ -132,67 +129,18 @@ def _images(folder: Path, listing: Listing) -> Iterator[Path]:
             yield path
 
 
-def read_image(path: str | os.PathLike[str]) -> Image:
-    """An image as RGB, upright.
-
-    Grey, CMYK and palette images are converted; what is transparent becomes white; 16 bits become 8; of several
-    pictures in one file the first is taken.
-
-    Raises:
-        DataError: a file that cannot be read, is no image, or ends too early.
-    """
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as opened:
-            opened.seek(0)
-            opened.load()
-            picture = ImageOps.exif_transpose(opened)
-    except UnidentifiedImageError:
-        raise DataError(f"{path} is no image") from None
-    except OSError as error:
-        reason = explain(error) if error.errno else str(error)
-        raise DataError(f"{path} cannot be read: {reason}") from None
-    except (SyntaxError, ValueError, Image.DecompressionBombError) as error:  # what PIL raises for damaged files
-        raise DataError(f"{path} cannot be read: {error}") from None
-    if picture.mode.startswith("I") or picture.mode == "F":
-        picture = _eight_bits(picture)
-    if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-        ground = Image.new("RGBA", picture.size, "white")
-        picture = Image.alpha_composite(ground, picture)
-    return picture.convert("RGB")
-
-
-def _eight_bits(picture: Image) -> Image:
-    """A grey image of more bits in 8: 16 bits are scaled, and so are 32 where there is more than a byte in them."""
-    from PIL import Image
-
-    values = np.asarray(picture, dtype=np.float64)
-    if picture.mode.startswith("I;16") or values.max(initial=0) > 255:
-        values = values / 257
-    return Image.fromarray(values.clip(0, 255).astype(np.uint8))
-
-
-def square(picture: Image, size: int) -> Tensor:
-    """The picture with its shorter side at ``size`` pixels, and of the longer one the middle: uint8 (3, size, size)."""
-    from torchvision.transforms.v2 import functional as tvf
-
-    image = tvf.resize(tvf.pil_to_tensor(picture), [size], antialias=True)
-    return tvf.center_crop(image, [size, size])
-
-
-def folder(root: str | os.PathLike[str], image_size: int = 32) -> LongTailedData:
-    """A data set of folders, decoded into memory.
+def folder(root: str | os.PathLike[str], image_size: int = 32, stream: bool = False) -> LongTailedData:
+    """A data set of folders, decoded into memory or left in its files.
 
     Args:
         root: see `scan`.
         image_size: pixels of a side, at least 8; each picture is scaled to it by its shorter side, and of the longer
             side the middle is kept.
+        stream: leave the images in their files; see `lt_core.data.streaming` for how they are then cropped.
 
     Raises:
-        DataError: what `scan` finds wrong, an image that cannot be read (the first; `check` reports all), or more
-            images than a quarter of the machine's memory holds.
+        DataError: what `scan` finds wrong; or, unless ``stream``, an image that cannot be read (the first; `check`
+            reports all), or more images than a quarter of the machine's memory holds.
         ValueError, TypeError: an image size that is no whole number of at least 8.
     """
     check_whole("image_size", image_size, low=SMALLEST)
@@ -200,14 +148,12 @@ def folder(root: str | os.PathLike[str], image_size: int = 32) -> LongTailedData
     if listing.faults:
         more = f" ({len(listing.faults)} such lines: data --check has all)" if len(listing.faults) > 1 else ""
         raise DataError(listing.faults[0] + more)
-    number = len(listing.train) + len(listing.test)
-    needed = 3 * image_size**2 * number
-    if needed > SHARE * memory():
-        raise DataError(
-            f"{number} images of {image_size} pixels take {needed / 2**30:.1f} GiB, more than a quarter of this "
-            "machine's memory; choose a smaller image size"
-        )
-    images = {part: _decode([file for file, _ in getattr(listing, part)], image_size) for part in ("train", "test")}
+    parts = {part: [file for file, _ in getattr(listing, part)] for part in ("train", "test")}
+    images: dict[str, Tensor | FileImages] = {}
+    if not stream:
+        check_memory(len(listing.train) + len(listing.test), image_size)
+    for part, files in parts.items():
+        images[part] = FileImages(files, image_size) if stream else _decode(files, image_size)
     labels = {part: torch.tensor([label for _, label in getattr(listing, part)]) for part in ("train", "test")}
     return LongTailedData(
         name="folder",
@@ -220,12 +166,23 @@ def folder(root: str | os.PathLike[str], image_size: int = 32) -> LongTailedData
     )
 
 
+def check_memory(number: int, image_size: int) -> None:
+    """Raise `DataError` where so many images would take more than a quarter of the machine's memory."""
+    needed = 3 * image_size**2 * number
+    if needed > SHARE * memory():
+        raise DataError(
+            f"{number} images of {image_size} pixels take {needed / 2**30:.1f} GiB, more than a quarter of this "
+            "machine's memory; choose a smaller image size, or the augmentation 'resized_crop', which reads images "
+            "while it trains"
+        )
+
+
 def _decode(files: Sequence[Path], size: int) -> Tensor:
     """The files as uint8 (N, 3, size, size), by several threads: decoders release Python's lock."""
     images = torch.empty((len(files), 3, size, size), dtype=torch.uint8)
 
     def put(place: int) -> None:
-        images[place] = square(read_image(files[place]), size)
+        images[place] = centre(pixels(files[place]), size)
 
     with ThreadPoolExecutor() as pool:
         for _ in pool.map(put, range(len(files))):
@@ -248,6 +205,11 @@ def check(root: str | os.PathLike[str]) -> tuple[Listing, list[str]]:
         DataError: as in `scan`.
     """
     listing = scan(root)
+    return listing, damaged(listing)
+
+
+def damaged(listing: Listing) -> list[str]:
+    """A line for each image of a listing that cannot be read; opens them all."""
 
     def fault(file: Path) -> str:
         try:
@@ -258,4 +220,4 @@ def check(root: str | os.PathLike[str]) -> tuple[Listing, list[str]]:
 
     with ThreadPoolExecutor() as pool:
         lines = list(pool.map(fault, [file for file, _ in [*listing.train, *listing.test]]))
-    return listing, [line for line in lines if line]
+    return [line for line in lines if line]

@@ -8,30 +8,30 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from lt_core.data.errors import DataError as DataError
+from lt_core.data.streaming import FileImages
 from lt_core.validation import check_choice, check_counts, check_number, check_targets, check_whole
 
 PROFILES = ("exp", "step", "balanced")
 
 
-class DataError(RuntimeError):
-    """A data file is missing, altered, unreadable or cannot be fetched; the message says what to do."""
-
-
 @dataclass(frozen=True, eq=False)
 class LongTailedData:
-    r"""A long-tailed training set with its balanced test set, held in memory.
+    r"""A long-tailed training set with its balanced test set, in memory or, if it is large, in files.
 
     Args:
         name: name of the data set, as :func:`lt_core.data.load_dataset` knows it.
-        train_images: uint8, shape (N, 3, H, W); CIFAR has H = W = 32. Or features, finite float32, shape (N, d).
+        train_images: uint8, shape (N, 3, H, W); CIFAR has H = W = 32. Or features, finite float32, shape (N, d). Or
+            :class:`lt_core.data.streaming.FileImages`, N files.
         train_targets: int64, shape (N,), labels in [0, C). The label −100, which losses ignore, is refused.
-        test_images: uint8, shape (M, 3, H, W), of the same height and width; or features, shape (M, d).
+        test_images: uint8, shape (M, 3, H, W), of the same height and width; or features, shape (M, d); or M files.
         test_targets: int64, shape (M,), labels in [0, C).
         class_counts: C positive whole numbers, kept as ints; ``class_counts[c]`` is the number of training images
             with label c.
@@ -44,9 +44,9 @@ class LongTailedData:
     """
 
     name: str
-    train_images: Tensor
+    train_images: Any  # Tensor | FileImages: which of them, `streams` tells
     train_targets: Tensor
-    test_images: Tensor
+    test_images: Any
     test_targets: Tensor
     class_counts: list[int]
     class_names: list[str]
@@ -58,7 +58,7 @@ class LongTailedData:
         num_classes = len(counts)
         for split in ("train", "test"):
             images, targets = getattr(self, f"{split}_images"), getattr(self, f"{split}_targets")
-            if not isinstance(images, Tensor) or images.dtype not in (torch.uint8, torch.float32):
+            if not isinstance(images, (Tensor, FileImages)) or images.dtype not in (torch.uint8, torch.float32):
                 kind = images.dtype if isinstance(images, Tensor) else type(images).__name__
                 raise TypeError(
                     f"{split}_images is {kind}; a uint8 tensor of shape (N, 3, H, W) is needed, or float32 features"
@@ -69,6 +69,8 @@ class LongTailedData:
                 shape = tuple(images.shape)
                 raise TypeError(f"{split}_images is torch.float32 {shape}; images are uint8, and features (N, d)")
             check_targets(targets, len(images), num_classes, f"{split}_targets")
+        if isinstance(self.test_images, FileImages) != self.streams:
+            raise TypeError("train_images and test_images must both be files, or neither")
         if self.test_images.dtype != self.train_images.dtype:
             raise TypeError(f"test_images is {self.test_images.dtype}, train_images {self.train_images.dtype}")
         if self.has_features and self.test_images.shape[1] != self.train_images.shape[1]:
@@ -100,10 +102,21 @@ class LongTailedData:
         return self.train_images.dtype == torch.float32
 
     @property
+    def streams(self) -> bool:
+        """Whether the images stay in their files."""
+        return isinstance(self.train_images, FileImages)
+
+    @property
     def digest(self) -> str:
-        """SHA-256 of images and labels, the first 16 digits: another one for other data."""
+        """SHA-256 of images and labels, the first 16 digits: another one for other data.
+
+        Of images in files, names and sizes stand for their content.
+        """
         total = hashlib.sha256()
         for part in (self.train_images, self.train_targets, self.test_images, self.test_targets):
+            if isinstance(part, FileImages):
+                total.update("".join(part.facts()).encode())
+                continue
             total.update(f"{part.dtype} {tuple(part.shape)}".encode())
             total.update(part.contiguous().numpy().tobytes())
         return total.hexdigest()[:16]

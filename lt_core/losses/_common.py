@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
 from typing import Any, Self
 
 import numpy as np
@@ -102,6 +103,35 @@ def cross_entropy(scores: Tensor, targets: Tensor, weight: Tensor | None, reduct
     if weight is not None:
         weight = weight.to(scores)
     return F.cross_entropy(scores, targets, weight=weight, reduction=reduction, ignore_index=IGNORED)
+
+
+def soft_cross_entropy(scores: Tensor, shares: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
+    """Softmax cross-entropy with labels that are shares (N, C) of the classes, as mixed or smoothed images have them.
+
+    A mean is over the images, whatever their weights, as in `torch.nn.functional.cross_entropy`.
+    """
+    if weight is not None:
+        weight = weight.to(scores)
+    return F.cross_entropy(scores, shares.to(scores), weight=weight, reduction=reduction)
+
+
+def dense(forward: Callable[[Any, Tensor, Tensor], Tensor]) -> Callable[[Any, Tensor, Tensor], Tensor]:
+    """Let a loss that treats every row for itself take (N, C, d1, ...) with labels (N, d1, ...), as PyTorch's do.
+
+    With ``reduction="none"`` the result has the labels' shape.
+    """
+
+    @wraps(forward)
+    def any_shape(self: Any, scores: Tensor, targets: Tensor) -> Tensor:
+        if not isinstance(scores, Tensor) or not isinstance(targets, Tensor) or scores.ndim <= 2:
+            return forward(self, scores, targets)
+        rows = scores.movedim(1, -1)
+        if targets.shape != rows.shape[:-1]:
+            raise ValueError(f"targets has shape {tuple(targets.shape)}; {tuple(rows.shape[:-1])} is needed")
+        losses = forward(self, rows.flatten(0, -2), targets.flatten())
+        return losses.view(targets.shape) if self.reduction == "none" else losses
+
+    return any_shape
 
 
 def subtract_at_target(scores: Tensor, targets: Tensor, amounts: Tensor) -> Tensor:

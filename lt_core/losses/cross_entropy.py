@@ -8,8 +8,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lt_core.losses._common import Counts, Loss, Weight, constant, cross_entropy, float_counts
-from lt_core.validation import check_logits, check_number, upcast
+from lt_core.losses._common import (
+    Counts,
+    Loss,
+    Weight,
+    constant,
+    cross_entropy,
+    dense,
+    float_counts,
+    soft_cross_entropy,
+)
+from lt_core.validation import check_logits, check_number, check_soft, is_soft, upcast
 
 
 class CrossEntropyLoss(Loss):
@@ -25,7 +34,8 @@ class CrossEntropyLoss(Loss):
         reduction: "mean", "sum" or "none".
 
     Shape:
-        logits (N, C) float, targets (N,) int64 in [0, C); a scalar, or (N,) with ``reduction="none"``.
+        logits (N, C) float, targets (N,) int64 in [0, C); a scalar, or (N,) with ``reduction="none"``. Or logits
+        (N, C, d1, ...) with targets (N, d1, ...); or soft targets (N, C), the shares of the classes in an image.
 
     Raises:
         ValueError: a wrong shape, a label outside [0, C), a NaN logit, a bad weight or reduction.
@@ -41,7 +51,11 @@ class CrossEntropyLoss(Loss):
     def __init__(self, weight: Weight = None, reduction: str = "mean") -> None:
         super().__init__(None, weight, reduction)
 
+    @dense
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        if is_soft(targets):
+            check_soft(logits, targets, self.known_classes())
+            return soft_cross_entropy(upcast(logits), targets, self.weight, self.reduction)
         check_logits(logits, targets, self.known_classes())
         return cross_entropy(upcast(logits), targets, self.weight, self.reduction)
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lt_core.losses._common import Loss, Weight, as_index, as_weight, reduce_losses, target_mask
+from lt_core.losses._common import Loss, Weight, as_index, as_weight, dense, reduce_losses, target_mask
 from lt_core.validation import REDUCTIONS, check_choice, check_logits, check_number, upcast
 
 
@@ -80,6 +80,7 @@ class FocalLoss(Loss):
         super().__init__(None, weight, reduction)
         self.gamma = check_number("gamma", gamma, low=0.0)
 
+    @dense
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         check_logits(logits, targets, self.known_classes())
         return _focal(logits, targets, self.gamma, self.weight, self.reduction)

@@ -7,7 +7,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lt_core.losses._common import Counts, Loss, Weight, as_index, as_weight, constant, float_counts, reduce_losses
+from lt_core.losses._common import (
+    Counts,
+    Loss,
+    Weight,
+    as_index,
+    as_weight,
+    constant,
+    dense,
+    float_counts,
+    reduce_losses,
+)
 from lt_core.validation import REDUCTIONS, check_choice, check_logits, check_number, upcast
 
 
@@ -99,6 +109,7 @@ class LabelAwareSmoothingLoss(Loss):
         self.head, self.tail = _shares(head, tail)
         self.register_buffer("smoothing", constant(smoothing, torch.float64), persistent=False)
 
+    @dense
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         check_logits(logits, targets, self.num_classes)
         scores = upcast(logits)

@@ -7,8 +7,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lt_core.losses._common import Counts, Loss, Weight, as_weight, constant, cross_entropy, float_counts, log_shares
-from lt_core.validation import REDUCTIONS, check_choice, check_logits, check_number, upcast
+from lt_core.losses._common import (
+    Counts,
+    Loss,
+    Weight,
+    as_weight,
+    constant,
+    cross_entropy,
+    dense,
+    float_counts,
+    log_shares,
+    soft_cross_entropy,
+)
+from lt_core.validation import REDUCTIONS, check_choice, check_logits, check_number, check_soft, is_soft, upcast
 
 
 def logit_adjusted_loss(
@@ -65,6 +76,9 @@ class LogitAdjustedLoss(Loss):
         weight: class weights (C,), at least 0, or None; kept as the buffer ``weight``.
         reduction: "mean", "sum" or "none".
 
+    Shape:
+        as `CrossEntropyLoss`, soft targets included.
+
     Example:
         >>> import torch, lt_core as lt
         >>> loss = lt.losses.LogitAdjustedLoss([3, 1])
@@ -86,7 +100,12 @@ class LogitAdjustedLoss(Loss):
         self.tau = check_number("tau", tau)
         self.register_buffer("adjustment", constant(adjustment, torch.float64), persistent=False)
 
+    @dense
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        if is_soft(targets):
+            check_soft(logits, targets, self.num_classes)
+            scores = upcast(logits)
+            return soft_cross_entropy(scores + self.adjustment.to(scores), targets, self.weight, self.reduction)
         check_logits(logits, targets, self.num_classes)
         scores = upcast(logits)
         return cross_entropy(scores + self.adjustment.to(scores), targets, self.weight, self.reduction)
@@ -144,6 +163,9 @@ class BalancedSoftmaxLoss(Loss):
         weight: class weights (C,), at least 0, or None; kept as the buffer ``weight``.
         reduction: "mean", "sum" or "none".
 
+    Shape:
+        as `CrossEntropyLoss`, soft targets included.
+
     Example:
         >>> import torch, lt_core as lt
         >>> loss = lt.losses.BalancedSoftmaxLoss([3, 1])
@@ -163,7 +185,12 @@ class BalancedSoftmaxLoss(Loss):
         super().__init__(len(adjustment), weight, reduction)
         self.register_buffer("adjustment", constant(adjustment, torch.float64), persistent=False)
 
+    @dense
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        if is_soft(targets):
+            check_soft(logits, targets, self.num_classes)
+            scores = upcast(logits)
+            return soft_cross_entropy(scores + self.adjustment.to(scores), targets, self.weight, self.reduction)
         check_logits(logits, targets, self.num_classes)
         scores = upcast(logits)
         return cross_entropy(scores + self.adjustment.to(scores), targets, self.weight, self.reduction)

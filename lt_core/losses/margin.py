@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from lt_core.losses._common import Loss, Weight, as_index, as_weight, cross_entropy, subtract_at_target
+from lt_core.losses._common import Loss, Weight, as_index, as_weight, cross_entropy, dense, subtract_at_target
 from lt_core.validation import REDUCTIONS, check_choice, check_cosines, check_number, upcast
 
 
@@ -55,6 +55,7 @@ class CosineMarginLoss(Loss, ABC):
         A sample to be ignored comes with the label 0; its margin is not used.
         """
 
+    @dense
     def forward(self, cosines: Tensor, targets: Tensor) -> Tensor:
         check_cosines(cosines, targets, self.num_classes)
         cosines = as_cosines(cosines)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lt_core.losses._common import Counts, Loss, Weight, as_index, as_weight, reduce_losses, target_mask
+from lt_core.losses._common import Counts, Loss, Weight, as_index, as_weight, dense, reduce_losses, target_mask
 from lt_core.losses.cross_entropy import class_balanced_weights
 from lt_core.validation import REDUCTIONS, check_choice, check_logits, check_number, upcast
 
@@ -109,6 +109,7 @@ class ClassBalancedFocalLoss(Loss):
         self.gamma, self.beta = check_number("gamma", gamma, low=0.0), check_number("beta", beta)
         self.register_buffer("balanced", balanced, persistent=False)
 
+    @dense
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         check_logits(logits, targets, self.num_classes)
         scores = upcast(logits)

@@ -7,7 +7,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lt_core.losses._common import Counts, Loss, Weight, as_weight, constant, cross_entropy, float_counts, log_shares
+from lt_core.losses._common import (
+    Counts,
+    Loss,
+    Weight,
+    as_weight,
+    constant,
+    cross_entropy,
+    dense,
+    float_counts,
+    log_shares,
+)
 from lt_core.validation import REDUCTIONS, check_choice, check_logits, check_number, upcast
 
 
@@ -101,6 +111,7 @@ class VSLoss(Loss):
         self.register_buffer("adjustment", constant(adjustment, torch.float64), persistent=False)
         self.register_buffer("temperatures", constant(temperatures, torch.float64), persistent=False)
 
+    @dense
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         check_logits(logits, targets, self.num_classes)
         scores = upcast(logits)

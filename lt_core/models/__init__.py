@@ -1,8 +1,10 @@
-"""Networks: ResNet-32 and ResNet-8 for 32x32 images, with a linear or a cosine classifier, branches or experts."""
+"""Networks: ResNet-32 and ResNet-8 for small images, torchvision's for large ones; classifiers, branches, experts."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+from lt_core.models.backbones import TORCHVISION, Backbone
 from lt_core.models.classifiers import (
     CLASSIFIER_INITS,
     CLASSIFIERS,
@@ -21,12 +23,19 @@ from lt_core.models.heads import (
 )
 from lt_core.models.resnet_cifar import ResNetCIFAR, resnet8, resnet32
 
-BACKBONES: dict[str, Callable[..., Any]] = {"resnet32": resnet32, "resnet8": resnet8, "none": FeatureClassifier}
+BACKBONES: dict[str, Callable[..., Any]] = {
+    "resnet32": resnet32,
+    "resnet8": resnet8,
+    **{name: partial(Backbone, name) for name in TORCHVISION},
+    "none": FeatureClassifier,
+}
 
 __all__ = [
     "BACKBONES",
     "CLASSIFIERS",
     "CLASSIFIER_INITS",
+    "TORCHVISION",
+    "Backbone",
     "CausalNormClassifier",
     "CosineClassifier",
     "Ensemble",

@@ -1,4 +1,4 @@
-"""torchvision's networks without their last layer, with or without its weights from ImageNet-1k."""
+"""torchvision's networks, with or without its weights from ImageNet-1k."""
 
 from __future__ import annotations
 
@@ -9,14 +9,33 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lt_core.data.augment import Normalize
+from lt_core.models.classifiers import CLASSIFIER_INITS, make_classifier
 from lt_core.validation import check_choice
 
 TORCHVISION = ("resnet18", "resnet50", "resnet152", "resnext50_32x4d")
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's images, as torchvision normalises them
+IMAGENET = (MEAN, STD)
 
 
 class WeightsError(RuntimeError):
     """Weights that are not at hand and cannot be fetched; the message says where to put the file."""
+
+
+def _network(name: str, pretrained: bool) -> Any:
+    """torchvision's network, with its weights IMAGENET1K_V1 or with random ones.
+
+    Raises:
+        ValueError: an unknown name.
+        WeightsError: the weights are not in the cache and cannot be fetched.
+    """
+    from torchvision.models import get_model, get_model_weights
+
+    check_choice("backbone", name, TORCHVISION)
+    network: Any = get_model(name, weights=None)
+    if pretrained:
+        network.load_state_dict(_fetch(get_model_weights(name)["IMAGENET1K_V1"].url))
+    return network
 
 
 class Trunk(nn.Module):
@@ -35,26 +54,72 @@ class Trunk(nn.Module):
         WeightsError: the weights are not in the cache and cannot be fetched.
     """
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(self, name: str, pretrained: bool = False) -> None:
-        from torchvision.models import get_model, get_model_weights
-
         super().__init__()
-        check_choice("backbone", name, TORCHVISION)
-        weights = get_model_weights(name)["IMAGENET1K_V1"] if pretrained else None
-        network: Any = get_model(name, weights=None)
-        if weights is not None:
-            network.load_state_dict(_fetch(weights.url))
-        self.dimension = int(network.fc.in_features)
-        network.fc = nn.Identity()
-        self.network = network
-        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1))
+        self.network = _network(name, pretrained)
+        self.dimension = int(self.network.fc.in_features)
+        self.network.fc = nn.Identity()
+        self.normalize = Normalize(*IMAGENET)
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.network((images.float() / 255 - self.mean) / self.std)
+        return self.network(self.normalize(images))
+
+
+class Backbone(nn.Module):
+    """A network of torchvision with a classifier of ours, to be trained: any size of image from 8 pixels on.
+
+    The parts have the names that those of `lt_core.models.ResNetCIFAR` have, so that the same heads fit; the first of
+    its ``blocks`` begins with the pooling that follows the first convolution.
+
+    Args:
+        name: one of `TORCHVISION`.
+        num_classes: C.
+        classifier: "linear" (with bias) or "cosine" (no bias, outputs cosines times ``scale``).
+        scale: factor on the cosines; unused by "linear".
+        classifier_init: of a linear classifier: "kaiming", normal of variance 2 / d, or "default", PyTorch's own.
+        pretrained: with torchvision's weights IMAGENET1K_V1 below the classifier.
+
+    Shape:
+        images (N, 3, H, W), floating point and normalised, to logits or cosines (N, C). `features` gives the
+        classifier's input, (N, ``dimension``), and `maps` what is averaged to it.
+
+    Raises:
+        ValueError: an unknown name, classifier or initialisation.
+        WeightsError: the weights are not in the cache and cannot be fetched.
+    """
+
+    stride = 32  # pixels of the image to one of the last maps
+
+    def __init__(
+        self,
+        name: str,
+        num_classes: int = 100,
+        classifier: str = "linear",
+        scale: float = 1.0,
+        classifier_init: str = "default",
+        pretrained: bool = False,
+    ) -> None:
+        super().__init__()
+        check_choice("classifier_init", classifier_init, CLASSIFIER_INITS)
+        network = _network(name, pretrained)
+        self.conv1, self.bn1 = network.conv1, network.bn1
+        first, *others = [block for layer in range(1, 5) for block in getattr(network, f"layer{layer}")]
+        self.blocks = nn.Sequential(nn.Sequential(network.maxpool, first), *others)
+        self.dimension = int(network.fc.in_features)
+        self.classifier = make_classifier(classifier, self.dimension, num_classes, scale)
+        if isinstance(self.classifier, nn.Linear) and classifier_init == "kaiming":
+            nn.init.kaiming_normal_(self.classifier.weight)
+
+    def maps(self, images: Tensor) -> Tensor:
+        """Images (N, 3, H, W) to the last block's maps."""
+        return self.blocks(torch.relu(self.bn1(self.conv1(images))))
+
+    def features(self, images: Tensor) -> Tensor:
+        """Images (N, 3, H, W) to pooled features (N, ``dimension``)."""
+        return self.maps(images).mean(dim=(2, 3))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.classifier(self.features(images))
 
 
 def _fetch(url: str) -> Any:

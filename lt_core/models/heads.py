@@ -1,18 +1,19 @@
 """Networks with more than one last part: two branches, experts, a memory; and a classifier with a causal correction.
 
-They are put together from `ResNetCIFAR`s, which are then left to them: what is shared comes from the first one.
+They are put together from networks, which are then left to them: what is shared comes from the first one. `Experts`
+are narrow `ResNetCIFAR`s; the others are made from torchvision's networks too.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lt_core.models.backbones import Backbone
 from lt_core.models.resnet_cifar import ResNetCIFAR
 
 
@@ -34,7 +35,7 @@ class TwoBranches(nn.Module):
         released code, so its BatchNorm normalises each with its own statistics.
     """
 
-    def __init__(self, first: ResNetCIFAR, second: ResNetCIFAR, classifier: nn.Module) -> None:
+    def __init__(self, first: ResNetCIFAR | Backbone, second: ResNetCIFAR | Backbone, classifier: nn.Module) -> None:
         super().__init__()
         self.conv1, self.bn1 = first.conv1, first.bn1
         self.blocks = first.blocks[:-1]
@@ -277,12 +278,11 @@ class MemoryNetwork(nn.Module):
         Liu et al., CVPR 2019, and the released configuration for ImageNet-LT's second stage.
     """
 
-    def __init__(self, network: ResNetCIFAR, num_classes: int, size: Sequence[int]) -> None:
+    def __init__(self, network: ResNetCIFAR | Backbone, num_classes: int, size: Sequence[int]) -> None:
         super().__init__()
         self.conv1, self.bn1, self.blocks = network.conv1, network.bn1, network.blocks
-        last: Any = network.blocks[-1]
-        channels = last.conv2.out_channels
-        positions = math.prod(-(-side // 4) for side in size)  # two stages halve the image
+        channels = network.dimension
+        positions = math.prod(-(-side // network.stride) for side in size)
         self.attention = ModulatedAttention(channels, positions)
         self.projection = nn.Linear(channels, channels)
         self.classifier = MemoryClassifier(channels, num_classes)

@@ -76,6 +76,8 @@ class ResNetCIFAR(nn.Module):
     in the code of LDAM-DRW and of GALA, which differ in the classifier.
     """
 
+    stride = 4  # pixels of the image to one of the last maps
+
     def __init__(
         self,
         blocks: int,
@@ -96,7 +98,8 @@ class ResNetCIFAR(nn.Module):
                 layers.append(BasicBlock(in_channels, channels, stride=2 if stage > 0 and block == 0 else 1))
                 in_channels = channels
         self.blocks = nn.Sequential(*layers)
-        self.classifier = make_classifier(classifier, widths[-1], num_classes, scale)
+        self.dimension = widths[-1]
+        self.classifier = make_classifier(classifier, self.dimension, num_classes, scale)
         initialise(self, classifier_init)
 
     def maps(self, images: Tensor) -> Tensor:

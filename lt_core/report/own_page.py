@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from lt_core import plots
+from lt_core.data.streaming import FileImages
 from lt_core.records import write_atomically
 from lt_core.report import own
 from lt_core.report.own import AS_IT_IS, Adjustment, Result
@@ -34,14 +35,14 @@ class Source:
         title: its heading.
         facts: name and value, such as the run's settings.
         notes: sentences above everything else.
-        images: the test images (N, 3, H, W) uint8, or None.
+        images: the test images (N, 3, H, W) uint8, in memory or in files, or None.
         warning: beside the prior adjustment, where the scores correct for the counts already; "" for none.
     """
 
     title: str
     facts: Sequence[tuple[str, str]] = ()
     notes: Sequence[str] = ()
-    images: Tensor | None = None
+    images: Tensor | FileImages | None = None
     warning: str = ""
 
 
@@ -150,7 +151,7 @@ def signed(value: float, digits: int = 1) -> str:
     return f"{value:+.{digits}f}".replace("-", "−")
 
 
-def pictures(images: Tensor | None, chosen: Sequence[int]) -> list[str]:
+def pictures(images: Tensor | FileImages | None, chosen: Sequence[int]) -> list[str]:
     """Some images as data addresses; none where there are no images."""
     if images is None:
         return []

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from lt_core.data import OWN, LongTailedData, load_dataset
+from lt_core.data.streaming import RESIZED_CROPS
 from lt_core.losses import COSINE_LOSSES, build_loss
 from lt_core.models import BACKBONES
 from lt_core.training.checkpoint import CheckpointError
@@ -25,6 +26,7 @@ def load_data(config: RunConfig, root: str | Path | None = None, download: bool 
         config.class_order,
         download,
         image_size=config.image_size,
+        stream=config.augmentation in RESIZED_CROPS,
     )
 
 
@@ -52,7 +54,8 @@ def build_network(config: RunConfig, data: LongTailedData, **changes: Any) -> An
         changes: of the backbone's arguments, such as ``widths`` or ``num_classes``.
 
     Returns:
-        The network (`lt_core.models.ResNetCIFAR`, for features `lt_core.models.FeatureClassifier`), which turns
+        The network (`lt_core.models.ResNetCIFAR`, `lt_core.models.backbones.Backbone` or, for features,
+        `lt_core.models.FeatureClassifier`), which turns
         normalised images (N, 3, H, W) or features (N, d) into outputs (N, C): logits, or cosines for a loss on cosines,
         which scales them itself.
     """
@@ -63,6 +66,8 @@ def build_network(config: RunConfig, data: LongTailedData, **changes: Any) -> An
         "scale": scale,
         "classifier_init": str(config.classifier_init),
     }
+    if config.pretrained:
+        arguments["pretrained"] = True
     if data.has_features:
         arguments["in_features"] = data.train_images.shape[1]
     return BACKBONES[str(config.backbone)](**(arguments | changes))

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from lt_core import posthoc, records
 from lt_core.data import LongTailedData
+from lt_core.data.streaming import in_batches
 from lt_core.losses import class_balanced_weights
 from lt_core.seeding import set_seed
 from lt_core.training import distributed
@@ -160,12 +161,12 @@ class Trainer:
         pushes = PushMeter(len(counts), self.device) if measured else None
         self.strategy.train()
         rank, processes = distributed.rank(), distributed.world()
-        for first in range(0, used, self.batch_size):
-            whole = slice(first, min(first + self.batch_size, used))
-            part = slice(first + rank, whole.stop, processes)
+        wholes = [slice(first, min(first + self.batch_size, used)) for first in range(0, used, self.batch_size)]
+        parts = [slice(whole.start + rank, whole.stop, processes) for whole in wholes]
+        for whole, part, batch in zip(wholes, parts, in_batches(images, parts, self.device), strict=True):
             targets = all_targets[part]
             buffers = {} if pushes is None else dict(self.loss.named_buffers())
-            loss, outputs = self.step(images[part], targets, all_targets[whole], *(other[part] for other in others))
+            loss, outputs = self.step(batch, targets, all_targets[whole], *(other[part] for other in others))
             targets = targets if targets.ndim == 1 else targets[:, 0]
             meter.update(loss, outputs, targets)
             with trusted_values():
@@ -174,7 +175,7 @@ class Trainer:
                 if pushes is not None:
                     pushes.update(loss_gradients(self.loss, outputs, targets, buffers) / self.scale, targets)
             if bar is not None:
-                bar.update(whole.stop - first)
+                bar.update(whole.stop - whole.start)
         for reduced in (meter, factors, pushes):
             if reduced is not None:
                 reduced.reduce()

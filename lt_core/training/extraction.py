@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lt_core.data.folder import read_image, scan
+from lt_core.data.decoding import centre, pixels
+from lt_core.data.folder import scan
 from lt_core.data.longtail import DataError
 from lt_core.models.backbones import Trunk
 from lt_core.records import write_atomically
@@ -23,10 +24,7 @@ BATCH = {"cpu": 32, "cuda": 256}
 
 def prepare(path: Path) -> Tensor:
     """An image with its shorter side at 256 pixels, and of that the middle 224 x 224: uint8 (3, 224, 224)."""
-    from torchvision.transforms.v2 import functional as tvf
-
-    image = tvf.resize(tvf.pil_to_tensor(read_image(path)), [SHORTER], antialias=True)
-    return tvf.center_crop(image, [CENTRE, CENTRE])
+    return centre(pixels(path), CENTRE, SHORTER)
 
 
 def extract(

@@ -114,7 +114,9 @@ class Run:
                 stderr=log,
                 env=env,
                 pass_fds=keep_open,
-                start_new_session=True,  # Ctrl-C reaches the grid alone, which then ends its runs in order
+                # Ctrl-C reaches the grid alone, which then ends its runs in order. A group, not a session: Linux shares
+                # the processors out among sessions, so that runs of one of their own would lose the grid's `nice`.
+                process_group=0,
             )
         self.state, self._began = "running", time.monotonic()
 

@@ -12,11 +12,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from itertools import cycle, islice
+from functools import partial
+from itertools import islice, repeat
 from pathlib import Path
 
 import torch
 
+from lt_core.data.streaming import in_batches
 from lt_core.training.build import load_data
 from lt_core.training.configs import load_config
 from lt_core.training.devices import pick_device
@@ -167,14 +169,17 @@ def train_for(trainer: Trainer, seconds: float) -> float:
     """Images per second of at least one step, and as many as begin within ``seconds``."""
     cuda, batch = trainer.device.type == "cuda", trainer.batch_size
     steps = 10 if cuda else 1  # between two looks at the clock
-    columns = trainer.strategy.order(epoch_generator(trainer.config.seed, 0))
-    firsts = cycle(range(0, max(1, len(columns[0]) - batch + 1), batch))
+    pictures, *columns = trainer.strategy.order(epoch_generator(trainer.config.seed, 0))
+    parts = [slice(first, first + batch) for first in range(0, max(1, len(pictures) - batch + 1), batch)]
+    # Images in files are read anew in each round, as in each epoch of a run.
+    once = partial(in_batches, pictures, parts, trainer.device)
+    rounds = (pair for _ in repeat(None) for pair in zip(parts, once(), strict=True))
     trainer.strategy.train()
     images, start = 0, time.perf_counter()
     while True:
-        for first in islice(firsts, steps):
-            part, targets, *others = (column[first : first + batch] for column in columns)
-            trainer.step(part, targets, None, *others)
+        for part, batch_images in islice(rounds, steps):
+            targets, *others = (column[part] for column in columns)
+            trainer.step(batch_images, targets, None, *others)
             images += len(targets)
         if cuda:
             torch.cuda.synchronize(trainer.device)

@@ -14,7 +14,8 @@ import torch
 from PIL import Image, ImageOps
 
 from lt_core.data import DataError, load_dataset
-from lt_core.data.folder import check, folder, memory, read_image, scan, square
+from lt_core.data.decoding import centre, pixels, read_image
+from lt_core.data.folder import check, folder, memory, scan
 from lt_core.training import RunConfig, evaluate, train
 
 RED, GREEN = (220, 30, 30), (30, 200, 40)
@@ -215,10 +216,20 @@ def test_the_first_picture_of_several_is_taken(tmp_path: Path) -> None:
 def test_the_middle_of_the_longer_side_is_kept() -> None:
     wide = Image.new("RGB", (30, 10), RED)
     wide.paste(GREEN, (10, 0, 20, 10))
-    assert (square(wide, 10).float().mean((1, 2)) - torch.tensor(GREEN)).abs().max() < 2
-    tall = wide.rotate(90, expand=True)
-    assert (square(tall, 10).float().mean((1, 2)) - torch.tensor(GREEN)).abs().max() < 2
-    assert square(Image.new("RGB", (1, 400)), 8).shape == (3, 8, 8)
+    for picture in (wide, wide.rotate(90, expand=True)):
+        image = torch.from_numpy(np.array(picture)).permute(2, 0, 1)
+        assert (centre(image, 10).float().mean((1, 2)) - torch.tensor(GREEN)).abs().max() < 2
+    assert centre(torch.zeros(3, 400, 1, dtype=torch.uint8), 8).shape == (3, 8, 8)
+
+
+def test_a_damaged_jpeg_is_named(tmp_path: Path) -> None:
+    whole = save(tmp_path / "whole.jpg", size=(200, 200)).read_bytes()
+    (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=r"cut\.jpg cannot be read"):
+        pixels(tmp_path / "cut.jpg")
+    (tmp_path / "text.jpg").write_text("no image")
+    with pytest.raises(DataError, match=r"text\.jpg is no image"):
+        pixels(tmp_path / "text.jpg")
 
 
 def test_too_many_images_for_the_memory_are_refused(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:

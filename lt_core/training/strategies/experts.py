@@ -23,6 +23,7 @@ class AveragedExperts(Plain):
     """RIDE's network, trained on the mean of its experts' logits: what RIDE's own training is compared with."""
 
     OPTIONS: ClassVar[Mapping[str, Option]] = {"experts": Option(3, low=2, whole=True)}
+    NEEDS: ClassVar[Mapping[str, tuple[Any, ...]]] = {"backbone": ("resnet32", "resnet8")}
 
     def build(self, weights: Mapping[str, Tensor] | None) -> tuple[nn.Module, Any]:
         count = self.options["experts"]
@@ -39,7 +40,7 @@ class AveragedExperts(Plain):
 class SeparateExperts(AveragedExperts):
     """Each expert has its own loss, and the losses are added up; the mean of their logits predicts."""
 
-    NEEDS: ClassVar[Mapping[str, tuple[Any, ...]]] = {"mixing": ("none",)}
+    NEEDS: ClassVar[Mapping[str, tuple[Any, ...]]] = {**AveragedExperts.NEEDS, "mixing": ("none",)}
     distributed = False
 
     @property

@@ -15,6 +15,7 @@ from lt_core.data import LongTailedData
 from lt_core.data.augment import Normalize, Standardize, augment
 from lt_core.data.mixing import label_shares, mixing_shares
 from lt_core.data.sampling import draw
+from lt_core.models.backbones import IMAGENET, TORCHVISION
 from lt_core.training.build import build_network, build_run_loss, inference_scale
 from lt_core.training.devices import EVALUATION_BATCH
 
@@ -90,7 +91,7 @@ class Plain:
         self.recipe = config.ingredients()
         self.options = dict(config.strategy_options)
         self.mixing, self.epoch, self.epochs = config.mixing, 0, int(config.epochs or 0)
-        self.normalize = (Standardize(data.train_images) if data.has_features else Normalize()).to(device)
+        self.normalize = self.standard().to(device)
         self.half, self.dtype = precision != "float32", getattr(torch, precision)
         model, loss = self.build(weights)
         self.model = model.to(device).to(memory_format=torch.channels_last)
@@ -98,13 +99,20 @@ class Plain:
         self.loss: Any = loss.to(device)  # some losses have `factors` or `log_theta`, most have neither
         if self.mixing != "none":
             self.loss.reduction = "none"  # a mixture's loss is the mean of two, and is averaged after that
-        self.images, self.targets = data.train_images.to(device), data.train_targets.to(device)
+        self.images: Any = data.train_images.to(device)  # a tensor, or FileImages of a strategy that reads no other way
+        self.targets = data.train_targets.to(device)
         self.counts = torch.tensor(data.class_counts, device=device)
 
     @property
     def observed(self) -> bool:
         """Whether the loss of a step is ``loss`` of its outputs and targets, so that meters may evaluate it again."""
         return self.mixing == "none"
+
+    def standard(self) -> nn.Module:
+        """What brings uint8 images, or features, to the network's scale."""
+        if self.data.has_features:
+            return Standardize(self.data.train_images)
+        return Normalize(*IMAGENET) if self.config.backbone in TORCHVISION else Normalize()
 
     def build(self, weights: Mapping[str, Tensor] | None) -> tuple[nn.Module, Any]:
         """The network and the loss, before the first epoch; both on the CPU."""
@@ -117,6 +125,8 @@ class Plain:
         images and targets come in pairs, (n, 2, ...), and the third tensor is the first image's share.
         """
         kind = self.recipe.augmentation
+        if self.data.streams:
+            return self.file_order(kind, generator)
         if self.config.sampler == "uniform":
             images = augment(self.images, kind, generator)
             index = torch.randperm(len(images), generator=generator).to(self.device)
@@ -129,6 +139,14 @@ class Plain:
         partner = torch.randperm(len(index), generator=generator).to(self.device)
         shares = mixing_shares(len(index), int(self.config.batch_size or 1), generator).to(self.device)
         return torch.stack([images, images[partner]], 1), torch.stack([targets, targets[partner]], 1), shares
+
+    def file_order(self, kind: str, generator: torch.Generator) -> tuple[Any, Tensor]:
+        """As `order`, of images in files, which are read and augmented when their turn comes."""
+        if self.config.sampler == "uniform":
+            index = torch.randperm(len(self.targets), generator=generator)
+        else:
+            index = self.draw(self.config.sampler, generator).cpu()
+        return self.images.epoch(index, kind, generator), self.targets[index.to(self.device)]
 
     def draw(self, sampler: str, generator: torch.Generator) -> Tensor:
         """Indices of an epoch's images, drawn by a sampler of `lt_core.data.sampling`."""
@@ -166,7 +184,14 @@ class Plain:
 
     def parameters(self) -> Iterator[nn.Parameter] | Iterator[dict[str, Any]] | list[dict[str, Any]]:
         """What the optimiser moves; or groups of it, as `torch.optim` has them, each with its "share" of the rate."""
-        return (p for p in self.model.parameters() if p.requires_grad)
+        share = self.recipe.backbone_share
+        if share == 1.0:
+            return (p for p in self.model.parameters() if p.requires_grad)
+        model: Any = self.model
+        classifier = list(model.classifier.parameters())
+        own = {id(parameter) for parameter in classifier}
+        rest = [p for p in self.model.parameters() if p.requires_grad and id(p) not in own]
+        return [{"params": classifier}, {"params": rest, "share": share}]
 
     def train(self) -> None:
         """Before an epoch's first step."""
