@@ -169,7 +169,7 @@ def test_changed_data_stop_a_resumed_run_and_an_evaluation(tmp_path: Path) -> No
         ({"imbalance_factor": 10}, "imbalance_factor is 10, but 'features' is used as it is"),
         ({"subset_seed": 1}, "subset_seed is 1"),
         ({"class_order": (1, 0)}, "class_order"),
-        ({"image_size": 32}, "only the images of 'folder' are scaled"),
+        ({"image_size": 32}, "only the images of folder, imagenet_lt"),
         ({"recipe": "plain"}, "recipe is 'plain'; 'features' is for the data set 'features'"),
         ({"backbone": "resnet8"}, "backbone is 'resnet8' with dataset 'features'"),
         ({"mixing": "mixup"}, "mixing is 'mixup', but features have no images"),
