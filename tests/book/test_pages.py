@@ -79,6 +79,14 @@ def test_notebook_is_executed_without_errors(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_notebook_reads_no_file_beside_it(path: Path) -> None:
+    """On Colab it stands alone: records are found by `lt.records.find_results`."""
+    for cell in read(path).cells:
+        if cell.cell_type == "code":
+            assert not re.search(r"""["']\.\.?/""", cell.source), cell.source
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_notebook_is_as_its_command_writes_it(path: Path) -> None:
     before = read(path)
     after = normalise(read(path))
