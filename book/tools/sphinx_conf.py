@@ -20,7 +20,6 @@ ROOT = Path(__file__).resolve().parents[2]
 JUPYTER_BOOK = {"jupyter_book", "sphinx_comments"}  # extensions that only it needs
 # What Jupyter Book sets where `_config.yml` says nothing.
 ALWAYS = {
-    "root_doc": "index",  # the table of contents names another one
     "html_theme": "sphinx_book_theme",
     "html_sourcelink_suffix": "",
     "numfig": True,
@@ -29,6 +28,7 @@ ALWAYS = {
     "myst_url_schemes": ["mailto", "http", "https"],
 }
 EXCLUDED = ["_build", "Thumbs.db", ".DS_Store", "**.ipynb_checkpoints"]
+BUTTONS = ("use_edit_page_button", "use_repository_button", "use_issues_button")
 PATHS = ("html_static_path", "templates_path", "bibtex_bibfiles")  # lists; Sphinx finds them from conf.py
 
 
@@ -44,7 +44,7 @@ def sphinx(section: dict[str, Any]) -> dict[str, Any]:
 
 def html(section: dict[str, Any]) -> dict[str, Any]:
     rest = {key: value for key, value in section.items() if key != "favicon"}
-    return {"html_favicon": section["favicon"]} | theme(rest, {"use_edit_page_button": "use_edit_page_button"})
+    return {"html_favicon": section["favicon"]} | theme(rest, {key: key for key in BUTTONS})
 
 
 # What becomes of each key of `_config.yml`.
