@@ -1,7 +1,7 @@
 """The foot of every page: the book's version, a digest of its records, and where to report an error on this page.
 
-Where the address of the repository is known, a click opens the form for errors with page and version filled in; where it
-is not, the page on errata says how to report. Version and digest are those of `book/tools/version.py`.
+Where the address of the repository is known, a click opens the form for errors with page and version filled in; where
+it is not, the page on errata says how to report. Version and digest are those of `book/tools/version.py`.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ among the borrowed: in `.venv` it is a link to this folder, and Python follows n
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import sysconfig
@@ -20,10 +21,11 @@ def site_packages(folder: Path) -> Path:
     return next(folder.glob("lib/python*/site-packages"))
 
 
-def environment(folder: Path, packages: list[str], *options: str) -> Path:
+def environment(folder: Path, packages: list[str], *options: str, upon: bool = False) -> Path:
     """The Python of an environment that has these packages, and behind them those of the Python that runs this.
 
-    It is made anew when the list differs from that of the last time.
+    ``upon`` installs only what those lack; else a package brings all that it needs. The environment is made anew when
+    the list differs from that of the last time.
     """
     python, done = folder / "bin" / "python", folder / "packages.txt"
     wanted = "\n".join([*packages, *options])
@@ -31,15 +33,19 @@ def environment(folder: Path, packages: list[str], *options: str) -> Path:
         return python
     print(f"installing into {folder.relative_to(ROOT)}: {', '.join(packages) or 'nothing'}", flush=True)
     subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
+    borrowed = site_packages(folder) / BORROWED
+    if upon:  # pip takes what it finds by this file for installed
+        borrowed.write_text(f"{sysconfig.get_path('purelib')}\n", encoding="utf-8")
     if packages:
         install(python, *options, *packages)
-    # Last: pip takes what it finds behind the file for installed.
-    (site_packages(folder) / BORROWED).write_text(f"{sysconfig.get_path('purelib')}\n", encoding="utf-8")
+    borrowed.write_text(f"{sysconfig.get_path('purelib')}\n", encoding="utf-8")
     done.write_text(wanted, encoding="utf-8")
     return python
 
 
 def install(python: Path, *what: str) -> None:
     command = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", *what]
-    if subprocess.run(command).returncode:
+    # Without PYTHONPATH, in which pip would find this folder's lt_core.
+    kept = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    if subprocess.run(command, env=kept).returncode:
         sys.exit(f"pip could not install {' '.join(what)}: see above")

@@ -45,6 +45,8 @@ KINDS = {
     "names of the reference": "dt.sig",
     "unresolved references": "span.problematic, .system-message",
 }
+# What must be there with the same numbers.
+NUMBERED = {"equations": ".eqno", "captions": ".caption-number", "theorems": ".proof > .admonition-title"}
 # What the two print otherwise though nothing is lost: marks of links to headings, and buttons.
 MARKS = "a.headerlink, button, .copybtn, div.prev-next-area, #jb-print-docs-body"
 
@@ -90,7 +92,7 @@ def differences(theirs: str, ours: str) -> list[str]:
     for name, selector in KINDS.items():
         before, after = len(one.select(selector)), len(two.select(selector))
         found += [f"{after} {name} in place of {before}"] if before != after else []
-    for name, selector in (("numbers of equations", ".eqno"), ("numbers", ".caption-number, .proof > .admonition-title")):
+    for name, selector in NUMBERED.items():
         before, after = ([" ".join(words(tag)) for tag in part.select(selector)] for part in (one, two))
         found += [f"{name}: {after} in place of {before}"] if before != after else []
     anchors = Counter(tag["id"] for tag in one.select("[id]")) - Counter(tag["id"] for tag in two.select("[id]"))
