@@ -39,8 +39,8 @@ def moved(path: Path) -> dict[str, str]:
 def faults(redirects: dict[str, str], pages: set[str]) -> list[str]:
     """What is wrong with a map: the old address is a page still, or the new one is none."""
     found = [f"{old} is a page of the book; it cannot lead elsewhere" for old in redirects if old in pages]
-    targets = {old: new.partition("#")[0] for old, new in redirects.items()}
-    return found + [f"{old} leads to {new}, which is no page" for old, new in targets.items() if new not in pages]
+    lost = [(old, new) for old, new in redirects.items() if new.partition("#")[0] not in pages]
+    return found + [f"{old} leads to {new}, which is no page" for old, new in lost]
 
 
 def page(old: str, new: str, title: str) -> str:
