@@ -11,9 +11,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import yaml
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "book" / "tools"))
-sys.path.insert(0, str(ROOT / "book" / "ext"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "book" / "tools"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "book" / "ext"))
 
 import links
 import package_check
@@ -25,6 +24,7 @@ from examples_check import faults as example_faults
 from imprint import FORM, form
 from redirects import faults, moved, page
 
+ROOT = Path(__file__).parents[2]
 TEXTS = {
     "pyproject.toml": '[project]\nversion = "0.2.0"\n',
     "lt_core/__init__.py": '__version__ = "0.2.0"\n',
