@@ -15,7 +15,7 @@ import tomllib
 from environment import ROOT, environment
 
 EXAMPLES = ("lightning_loop.py", "hugging_face_trainer.py")
-FEW = 0.5  # at least; cross-entropy in their place has less
+FEW = 0.74  # at least: the adjusted loss has 0.79 and 0.80, cross-entropy in its place 0.70 and 0.63
 
 
 def faults(name: str, output: str) -> list[str]:

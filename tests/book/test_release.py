@@ -261,8 +261,8 @@ def test_a_file_that_the_wheel_lacks_is_named(tmp_path: Path) -> None:
 
 
 def test_an_example_ends_with_accuracies() -> None:
-    assert example_faults("e", "noise\n{'all': 0.8, 'few': 0.7}\n") == []
-    assert "rare classes have 0.10" in example_faults("e", "{'few': 0.1}")[0]
+    assert example_faults("e", "noise\n{'all': 0.8, 'few': 0.79}\n") == []
+    assert "rare classes have 0.70" in example_faults("e", "{'few': 0.7}")[0]
     assert "did not end with accuracies" in example_faults("e", "done")[0]
 
 
