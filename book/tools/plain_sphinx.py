@@ -48,6 +48,7 @@ KINDS = {
 # What must be there with the same numbers.
 NUMBERED = {"equations": ".eqno", "captions": ".caption-number", "theorems": ".proof > .admonition-title"}
 # What the two print otherwise though nothing is lost: marks of links to headings, and buttons.
+RENAMED = {"abstractmethod": "abstract"}  # autodoc's word from Sphinx 9 on
 MARKS = "a.headerlink, button, .copybtn, div.prev-next-area, #jb-print-docs-body"
 
 
@@ -82,7 +83,7 @@ def article(html: str) -> Tag:
 
 def words(part: Tag) -> list[str]:
     """Letters and digits only: typesetting of quotes and dashes is the theme's."""
-    return re.findall(r"\w+", part.get_text(" "))
+    return [RENAMED.get(word, word) for word in re.findall(r"\w+", part.get_text(" "))]
 
 
 def differences(theirs: str, ours: str) -> list[str]:
