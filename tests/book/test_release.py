@@ -277,3 +277,20 @@ def test_the_weekly_workflow_runs_every_part_of_the_release_check() -> None:
     parts = re.search(r"(?m)^release-check: (.*)$", makefile)[1].split()  # type: ignore[index]
     workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "release-check.yml").read_text(encoding="utf-8"))
     assert sorted(workflow["jobs"]["part"]["strategy"]["matrix"]["target"]) == sorted(parts)
+
+
+@pytest.mark.parametrize(
+    ("report", "shown"),
+    [
+        ("https://github.com/a/b/issues/new?x=1&y=2", 'x=1&amp;y=2">Report an error on this page</a>'),
+        ("", 'href="errata.html">How to report an error</a>'),
+    ],
+)
+def test_the_foot_of_a_page_has_one_link(report: str, shown: str) -> None:
+    from jinja2 import Template
+
+    template = Template((ROOT / "book" / "_templates" / "imprint.html").read_text(encoding="utf-8"))
+    html = template.render(edition="Version 0.1.0 · records ab", report_error=report, errata="errata.html")
+    assert "Version 0.1.0 · records ab" in html
+    assert shown in html
+    assert html.count("<a ") == 1
