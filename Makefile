@@ -16,7 +16,7 @@ help:
 	@echo "make assignments  generate the assignments, and try their graders with mutants (HW=hw1 for one)"
 	@echo "make colab        generate the notebooks for Colab into _build/colab"
 	@echo "make publish REPO=owner/name   book, assignments and notebooks for Colab with the repository's address in them"
-	@echo "make release-check   what is too slow for make test: package, plain-sphinx, examples, pdf, links, colab-check"
+	@echo "make release-check   what is too slow for make test: package, plain-sphinx, examples, pdf, offline, links, colab-check"
 	@echo "make release VERSION=x.y.z   check all, collect wheel, sdist, PDF and zip, tag the commit; uploads nothing"
 	@echo "make notebooks    re-execute and normalise the notebooks (NB=path for one)"
 	@echo "make lint | unit | nbval | pages | browser | assignments   one part of make test"
@@ -85,7 +85,7 @@ publish: .venv/.installed
 	@echo "to publish: _build/html on GitHub Pages, _build/colab as the branch colab (.github/workflows/publish.yml does it)"
 
 # What is too slow for `make test`, or needs a network. Each part is a target of its own.
-release-check: package plain-sphinx examples pdf links colab-check
+release-check: package plain-sphinx examples pdf offline links colab-check
 
 # Installs Colab's versions into _build/release (about 6 GB) and runs every chapter there: half an hour.
 colab-check: .venv/.installed

@@ -80,7 +80,7 @@ def main() -> None:
     commit = git(ROOT, "rev-parse", "HEAD")
     for name in ("package", "pdf", "offline"):  # no file of another commit
         shutil.rmtree(ROOT / "_build" / name, ignore_errors=True)
-    check("test", "release-check", "offline")
+    check("test", "release-check")
     if git(ROOT, "status", "--porcelain") or git(ROOT, "rev-parse", "HEAD") != commit:
         sys.exit("the checks have changed files, or the commit is another one now: no release")
     out = ROOT / "_build" / f"release-{version}"
