@@ -7,7 +7,8 @@ NOTEBOOKS := $(BIN)/python book/tools/notebooks.py
 NBVAL := $(BIN)/python -m pytest -q -p no:cacheprovider --nbval --nbval-current-env --nbval-cell-timeout=120 \
 	--nbval-sanitize-with=tests/nbval_sanitize.cfg --ignore=book/assignments
 
-.PHONY: help book test lint unit nbval pages browser assignments notebooks colab publish release-check lock clean
+.PHONY: help book test lint unit nbval pages browser assignments notebooks colab publish release-check colab-check package plain-sphinx examples links release \
+	lock clean
 
 help:
 	@echo "make book         build the book into _build/html"
@@ -15,7 +16,8 @@ help:
 	@echo "make assignments  generate the assignments, and try their graders with mutants (HW=hw1 for one)"
 	@echo "make colab        generate the notebooks for Colab into _build/colab"
 	@echo "make publish REPO=owner/name   book, assignments and notebooks for Colab with the repository's address in them"
-	@echo "make release-check   what is too slow for make test: the notebooks for Colab with the packages that Colab has"
+	@echo "make release-check   what is too slow for make test: package, plain-sphinx, examples, pdf, offline, links, colab-check"
+	@echo "make release VERSION=x.y.z   check all, collect wheel, sdist, PDF and zip, tag the commit; uploads nothing"
 	@echo "make notebooks    re-execute and normalise the notebooks (NB=path for one)"
 	@echo "make lint | unit | nbval | pages | browser | assignments   one part of make test"
 	@echo "make lock         resolve requirements.txt anew from pyproject.toml"
@@ -82,9 +84,31 @@ publish: .venv/.installed
 	LT_REPOSITORY=https://github.com/$(REPO) $(MAKE) colab
 	@echo "to publish: _build/html on GitHub Pages, _build/colab as the branch colab (.github/workflows/publish.yml does it)"
 
+# What is too slow for `make test`, or needs a network. Each part is a target of its own.
+release-check: package plain-sphinx examples pdf offline links colab-check
+
 # Installs Colab's versions into _build/release (about 6 GB) and runs every chapter there: half an hour.
-release-check: .venv/.installed
+colab-check: .venv/.installed
 	$(BIN)/python book/tools/release_check.py $(NB)
+
+# Wheel and sdist of lt_core, tried in an environment of their own; FULL=1 installs PyTorch there, too.
+package: .venv/.installed
+	$(BIN)/python book/tools/package_check.py $(if $(FULL),--full)
+
+# The same pages without Jupyter Book, in an environment of its own.
+plain-sphinx: book
+	$(BIN)/python book/tools/plain_sphinx.py
+
+# The examples that need the extra `examples`, in an environment of their own.
+examples: .venv/.installed
+	$(BIN)/python book/tools/examples_check.py
+
+# Addresses that the pages link to.
+links: book
+	$(BIN)/python book/tools/links.py
+
+release: .venv/.installed
+	@$(BIN)/python book/tools/release.py $(VERSION)
 
 # uv keeps the versions that are pinned already; UPGRADE=1 takes the newest ones.
 lock: .venv/.installed

@@ -1,4 +1,4 @@
-"""Run the notebooks for Colab with the packages that Colab has: `make release-check`.
+"""Run the notebooks for Colab with the packages that Colab has: `make colab-check`.
 
     python book/tools/release_check.py [PAGE ...]     (default: every notebook of the table of contents)
 
