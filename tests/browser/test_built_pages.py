@@ -34,6 +34,7 @@ PLACES = {
     "book/part2_adjusting/08_rebalancing_predictions": ["Rebalance"],
     "book/part2_adjusting/09_one_family": ["TrainInThePage"],
     "book/part3_experiments/11_cifar100_lt": ["PerClass"],
+    "book/part4_beyond/14_other_answers": ["MethodTable"],
     GALLERY: sorted(KINDS),
 }
 
