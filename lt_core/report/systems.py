@@ -459,7 +459,7 @@ def map_of_methods(width: int = 47) -> Figure:
         for number, text in enumerate(texts[key]):
             ax.text(5.1, y + number, text.replace("\u00a0", " "), va="center", fontsize=plots.SMALLEST)
         y += len(texts[key]) + 0.5
-        ax.axhline(y - 0.75, color=plots.GRID, lw=0.6)
+        ax.plot([-0.6, 21], [y - 0.75] * 2, color=plots.GRID, lw=0.6, clip_on=False)
     ax.set(xlim=(-0.6, 17.5), ylim=(y - 0.5, -1), yticks=[])
     ax.xaxis.tick_top()
     ax.set_xticks(range(len(CHANGES)), CHANGES, rotation=60, ha="left")

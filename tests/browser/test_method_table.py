@@ -63,7 +63,7 @@ def test_a_press_sorts_by_a_number_and_another_one_turns_it_round(title: str, na
     widget.get_by_role("button", name=title).press("Space")
     assert shown(widget) == expected(sort_by=name, descending=False)
     assert sorts(widget) == {title: "ascending"}
-    click(widget, "Order of the map")
+    click(widget, "Map order")
     assert shown(widget) == expected()
     assert sorts(widget) == {}
 

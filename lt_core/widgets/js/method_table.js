@@ -56,7 +56,7 @@ function render({ model, el }) {
     const button = html("button", { type: "button", onclick: () => sort(name) }, title, mark);
     return { name, mark, button, node: html("th", { scope: "col", class: kind ?? null }, button) };
   });
-  const order = html("button", { type: "button", onclick: () => sort("map") }, "Order of the map");
+  const order = html("button", { type: "button", onclick: () => sort("map") }, "Map order");
   view.controls.append(html("div", { class: "lt-control lt-buttons" }, order));
   const table = html("table", {}, html("thead", {}, html("tr", {}, heads.map((head) => head.node))), body);
   const area = { class: "lt-methods", tabindex: 0, role: "region", "aria-label": `Table: ${question}` };
