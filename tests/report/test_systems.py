@@ -97,6 +97,7 @@ def test_a_row_has_means_cost_control_and_what_was_published(tmp_path: Path) -> 
     assert (mixup["control"], mixup["difference"], mixup["cost"], mixup["times"]) == ("cross-entropy", 3.0, 300, 1.5)
     assert mixup["published"] == 40.82
     assert "400" in mixup["recipe"]
+    assert "zhangyongshun/BagofTricks-LT" in mixup["recipe"]
     assert found.differences("mixup") == {0: 3.0}  # seed 1 is cross-entropy's alone
     assert "mixup" not in found.missing
     assert "focal" in found.missing

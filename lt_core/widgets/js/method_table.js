@@ -23,7 +23,7 @@ const COLUMNS = [
   ["fidelity", "fidelity", words, "lt-text"],
   ["starts_from", "second stage of", words, "lt-text"],
   ["published", "published (%)", (value) => String(value)],
-  ["recipe", "published with", words, "lt-text lt-long"],
+  ["recipe", "published with, and where", words, "lt-text lt-long"],
   ["chapter", "chapter", words],
 ];
 const ACCURACIES = ["top1", "many", "medium", "few", "difference"];
