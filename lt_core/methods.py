@@ -196,8 +196,9 @@ _ROWS = (
     Method("ride", "RIDE", "wang2021ride", ("loss", "network", "procedure"), "14", settings={
         "loss": "ldam", "drw": True, "strategy": "ride"},
         notes=("three experts without the second stage, which saves operations and no errors", _NARROW)),
-    Method("ride_no_diversity", "RIDE without diversity", "wang2021ride", ("network", "procedure"), "14", "published", {
-        "loss": "ldam", "drw": True, "strategy": "ride", "strategy_options": {"diversity": 0.0}},
+    Method("ride_no_diversity", "RIDE without diversity", "wang2021ride", ("loss", "network", "procedure"), "14",
+        "published",
+        {"loss": "ldam", "drw": True, "strategy": "ride", "strategy_options": {"diversity": 0.0}},
         notes=("the control of `ride`: each expert keeps its own loss", _NARROW)),
     Method("ce_experts", "cross-entropy (three experts)", "wang2021ride", ("network",), "14", "published", {
         "classifier": "cosine", "strategy": "experts"},
@@ -238,7 +239,7 @@ _ROWS = (
     Method("sam", "SAM", "rangwani2022saddle", ("procedure",), "14",
            settings={"strategy": "sam", "strategy_options": {"rho": 0.2}},
            notes=("rho 0.2, as the released script has it for CIFAR100-LT at imbalance factor 100",)),
-    Method("sam_drw", "SAM-DRW", "rangwani2022saddle", ("procedure",), "14",
+    Method("sam_drw", "SAM-DRW", "rangwani2022saddle", ("loss", "procedure"), "14",
            settings={"strategy": "sam", "strategy_options": {"rho": 0.8}, "drw": True},
            notes=("rho 0.8, as the released script has it for CIFAR100-LT at imbalance factor 100",)),
     Method("range_loss", "range loss", "zhang2017range", ("loss", "data"), "14", "adapted",

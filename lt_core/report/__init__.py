@@ -1,4 +1,4 @@
-"""Every table and figure of the experiments, made from run records and from nothing else (chapters 10 to 13).
+"""Every table and figure of the experiments, made from run records and from nothing else (chapters 10 to 14).
 
 A table or figure is a function of a `Study`. The chapters call these functions, ``python -m lt_core report`` writes
 what they give to files, and a test compares the pages with both.
@@ -6,7 +6,7 @@ what they give to files, and a test compares the pages with both.
 
 from __future__ import annotations
 
-from lt_core.report import analysis, crossed, family, inside, methods, recipe
+from lt_core.report import analysis, crossed, family, inside, methods, recipe, systems
 from lt_core.report.reproducibility import write_reproducibility
 from lt_core.report.statistics import (
     Analysis,
@@ -41,6 +41,7 @@ __all__ = [
     "seeds",
     "setting",
     "show",
+    "systems",
     "write_report",
     "write_reproducibility",
 ]

@@ -11,6 +11,7 @@ from lt_core.widgets.gala_accumulators import GalaAccumulators
 from lt_core.widgets.gradient_flow import GradientFlow
 from lt_core.widgets.long_tail import LongTail
 from lt_core.widgets.margin_curves import MarginCurves
+from lt_core.widgets.method_table import MethodTable
 from lt_core.widgets.per_class import PerClass
 from lt_core.widgets.prior_shift import PriorShift
 from lt_core.widgets.rebalance import Rebalance
@@ -22,6 +23,7 @@ __all__ = [
     "GradientFlow",
     "LongTail",
     "MarginCurves",
+    "MethodTable",
     "PerClass",
     "PriorShift",
     "Rebalance",

@@ -34,6 +34,7 @@ PLACES = {
     "book/part2_adjusting/08_rebalancing_predictions": ["Rebalance"],
     "book/part2_adjusting/09_one_family": ["TrainInThePage"],
     "book/part3_experiments/11_cifar100_lt": ["PerClass"],
+    "book/part4_beyond/14_other_answers": ["MethodTable"],
     GALLERY: sorted(KINDS),
 }
 
@@ -162,11 +163,21 @@ def find(page: Page, kind: str) -> Locator:
 
 
 def answers(kind: str, widget: Locator) -> None:
-    """Every slider shows the focus and moves by an arrow key, and one at least changes what the widget says."""
-    assert numbers(widget), f"{kind} has no table"
+    """Every slider shows the focus and moves by an arrow key, and one at least changes what the widget says.
+
+    A widget that is a table has no slider; the buttons in its head answer.
+    """
     focusable = widget.locator("input, select, button, summary, [tabindex]")
     marked = focusable.evaluate_all("nodes => nodes.map((node) => 'lmSuppressShortcuts' in node.dataset)")
     assert all(marked), f"{kind}: JupyterLab would take the arrow keys"
+    if kind == "MethodTable":
+        text, button = says(widget), widget.locator("thead button").first
+        button.press("Enter")
+        settle(widget)
+        assert button.evaluate("node => getComputedStyle(node).outlineStyle") == "solid", f"{kind}: no focus ring"
+        assert says(widget) != text, f"{kind}: no button changes what it says"
+        return
+    assert numbers(widget), f"{kind} has no table"
     changed = False
     for control in widget.get_by_role("slider").all():
         if not control.is_visible() or control.is_disabled():
