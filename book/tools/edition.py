@@ -18,6 +18,8 @@ from bs4 import BeautifulSoup, Tag
 
 REFERRING = ("for", "aria-labelledby", "aria-describedby", "aria-controls", "headers")  # attributes that hold ids
 SCREEN_ONLY = "script, noscript, a.headerlink, p.launch, details.hide, .toctree-wrapper, .quiz-hint"
+# Spans without a colour of their own: each would be an element of the PDF's structure, ten megabytes in all.
+BARE = "pre span.n, pre span.p, pre span.w, pre span:not([class]), code span.pre, dt.sig span.pre"
 WIDGET = 'script[type="application/vnd.jupyter.widget-view+json"]'
 OUTSIDE = re.compile(r"[a-z][a-z+.-]*:", re.IGNORECASE)  # https:, mailto:, …
 LOCAL = re.compile(r"url\((['\"]?)#([^)'\"]+)\1\)")
@@ -75,6 +77,8 @@ class Edition:
         self.folded += len(found.select("details.hide"))
         for node in found.select(SCREEN_ONLY):
             node.decompose()
+        for node in found.select(BARE):
+            node.unwrap()
         self.rename(found, name)
         for level in range(5, 0, -1):
             for heading in found.find_all(f"h{level}"):
