@@ -195,7 +195,7 @@ class Edition:
         for place, (name, title, taken) in enumerate(self.apart):
             opening = f'<h1 class="part">{self.appendix_title()}</h1>' if place == 0 else ""
             inner = "".join(str(one) for one in taken)
-            text = f'<h2>{escape(title)}</h2>{inner}'
+            text = f"<h2>{escape(title)}</h2>{inner}"
             ident = f"{SOLUTIONS}-{key(name)}"
             article = f'<article class="bd-article" id="{ident}">{text}</article>'
             made.append(f'<div class="page" style="page: {SOLUTIONS}">{opening}{article}</div>')

@@ -23,15 +23,17 @@ READABLE = 0o644 << 16
 def readme(title: str, licence: str) -> str:
     return (
         f"{title}\nVersion {version()}, {committed()}\n\n"
-        "Unpack the whole archive, then open index.html in a browser. Nothing has to be installed, and no network is needed:\n"
-        "search, mathematics and widgets work from the folder.\n\n"
+        "Unpack the whole archive, then open index.html in a browser. Nothing has to be installed, and no network is\n"
+        "needed: search, mathematics and widgets work from the folder.\n\n"
         f"Copyright {licence}.\n"
     )
 
 
 def files(folder: Path) -> list[Path]:
     """What a reader gets, in the order of its names."""
-    found = [path for path in folder.rglob("*") if path.is_file() and not LEFT_OUT & set(path.relative_to(folder).parts)]
+    found = [
+        path for path in folder.rglob("*") if path.is_file() and not LEFT_OUT & set(path.relative_to(folder).parts)
+    ]
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
 
 

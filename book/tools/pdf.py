@@ -1,7 +1,7 @@
 """Print the built book as one PDF: `make pdf`, which writes `_build/pdf/NAME-VERSION.pdf`.
 
 `edition.py` makes one document of the pages in `_build/html`, with every widget as its page first draws it; Chromium
-typesets and prints it, twice: page numbers are known when it has been printed once. It stops, and names each place, where
+typesets and prints it, twice: page numbers are known when it has been printed once. It stops, naming each place, where
 something is wider than the paper or cut, stands on a dark ground or is not typeset, where a link leads nowhere, a sheet
 is blank, a page of `_toc.yml` is not in the outline, or the file has more than 25 MB.
 """
@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 from address import ROOT, commit, repository, site
 from check_pages import pages
-from edition import SOLUTIONS, Edition, key, title_of
+from edition import Edition, title_of
 
 HTML = ROOT / "_build" / "html"
 OUT = ROOT / "_build" / "pdf"
@@ -82,9 +82,9 @@ def front(folded: int) -> str:
     base = site(repository())
     online = f'at <a href="{base}/">{base}</a>' if base else "in the built book, which opens from a folder"
     left_out = (
-        f"This is a print of the whole book. Its widgets answer only online, {online}; here each is a picture of its first "
-        f"state. Solutions and the answers of the quizzes stand at the end. {folded} cells of code that the pages fold away, "
-        "most of which draw figures, are left out, and so are the assignments’ notebooks."
+        f"This is a print of the whole book. Its widgets answer only online, {online}; here each is a picture of its "
+        f"first state. Solutions and the answers of the quizzes stand at the end. {folded} cells of code that the pages "
+        "fold away, most of which draw figures, are left out, and so are the assignments’ notebooks."
     )
     return (
         f'<section class="title"><h1>{escape(config["title"])}</h1><p>{escape(config["author"])}</p>'
@@ -95,7 +95,7 @@ def front(folded: int) -> str:
 
 def head(built: str, title: str) -> str:
     """The style sheets of a built page, those of the widgets and of this edition, and MathJax."""
-    links = re.findall(r'<link\b[^>]*\bstylesheet\b[^>]*>', built)
+    links = re.findall(r"<link\b[^>]*\bstylesheet\b[^>]*>", built)
     sheets = "\n".join(re.sub(r'href="(?:\.\./)*(_static/[^"?]*)[^"]*"', r'href="../html/\1"', link) for link in links)
     own = "\n".join(path.read_text(encoding="utf-8") for path in CSS)
     script = '<script defer src="../html/_static/vendor/mathjax/tex-mml-chtml.js"></script>'
@@ -214,7 +214,9 @@ def main() -> None:
     with sync_playwright() as playwright:
         chromium = find_chromium(playwright)
         if chromium is None:
-            sys.exit(f"no Chromium to print with; install one: {sys.executable} -m playwright install --with-deps chromium")
+            sys.exit(
+                f"no Chromium to print with; install one: {sys.executable} -m playwright install --with-deps chromium"
+            )
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-dev-shm-usage"])
         context = browser.new_context(offline=True, color_scheme="light", viewport=PAPER)
         context.set_default_timeout(PATIENCE)
