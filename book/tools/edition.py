@@ -17,7 +17,7 @@ from typing import Any
 from bs4 import BeautifulSoup, Tag
 
 REFERRING = ("for", "aria-labelledby", "aria-describedby", "aria-controls", "headers")  # attributes that hold ids
-SCREEN_ONLY = "script, noscript, a.headerlink, p.launch, details.hide, .toctree-wrapper, .quiz-hint"
+SCREEN_ONLY = "script, noscript, a.headerlink, p.launch, details.hide, .toctree-wrapper"
 # Spans without a colour of their own: each would be an element of the PDF's structure, ten megabytes in all.
 BARE = "pre span.n, pre span.p, pre span.w, pre span:not([class]), code span.pre, dt.sig span.pre"
 WIDGET = 'script[type="application/vnd.jupyter.widget-view+json"]'
