@@ -82,7 +82,7 @@ def front(folded: int) -> str:
     base = site(repository())
     online = f'at <a href="{base}/">{base}</a>' if base else "in the built book, which opens from a folder"
     left_out = (
-        f"This is a print of the whole book. Its widgets answer only online, {online}; here each is a picture of its "
+        f"This is a print of the whole book. Its widgets answer on the pages, {online}; here each is a picture of its "
         f"first state. Solutions and the answers of the quizzes stand at the end. {folded} cells of code that pages "
         "fold away, most of which draw figures, are left out, and so are the assignments’ notebooks."
     )
