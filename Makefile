@@ -7,7 +7,7 @@ NOTEBOOKS := $(BIN)/python book/tools/notebooks.py
 NBVAL := $(BIN)/python -m pytest -q -p no:cacheprovider --nbval --nbval-current-env --nbval-cell-timeout=120 \
 	--nbval-sanitize-with=tests/nbval_sanitize.cfg --ignore=book/assignments
 
-.PHONY: help book test lint unit nbval pages browser assignments notebooks colab publish release-check colab-check package plain-sphinx examples links release \
+.PHONY: help book test lint unit nbval pages browser assignments notebooks colab pdf offline publish release-check colab-check package plain-sphinx examples links release \
 	lock clean
 
 help:
@@ -15,6 +15,8 @@ help:
 	@echo "make test         lint, type check, unit tests, notebooks, book: all that must hold"
 	@echo "make assignments  generate the assignments, and try their graders with mutants (HW=hw1 for one)"
 	@echo "make colab        generate the notebooks for Colab into _build/colab"
+	@echo "make pdf          the whole book as one PDF, in _build/pdf"
+	@echo "make offline      the built book as a zip file with its SHA-256, in _build/offline"
 	@echo "make publish REPO=owner/name   book, assignments and notebooks for Colab with the repository's address in them"
 	@echo "make release-check   what is too slow for make test: package, plain-sphinx, examples, pdf, offline, links, colab-check"
 	@echo "make release VERSION=x.y.z   check all, collect wheel, sdist, PDF and zip, tag the commit; uploads nothing"
@@ -76,6 +78,14 @@ assignments: .venv/.installed
 # What Colab opens and the download button gives. Assignments are in it once `make assignments` has made them.
 colab: .venv/.installed
 	$(BIN)/python book/tools/colab.py $(NB)
+
+# One file of all pages, printed by Chromium; some minutes.
+pdf: book
+	@$(BIN)/python book/tools/pdf.py
+
+# The same pages give the same file.
+offline: book
+	@$(BIN)/python book/tools/offline.py
 
 # Stamps the address into badges, set-up cells and links, and this commit into the set-up cells; no file changes.
 publish: .venv/.installed
