@@ -83,6 +83,7 @@
       if (!["Enter", " "].includes(event.key) || !event.target.matches(".annotated-name")) return;
       event.preventDefault();
       keep(root, event.target.dataset.symbol);
+      light(root, event.target.dataset.symbol); // Escape may have put it out
     });
   }
   window.addEventListener("keydown", ({ key }) => {

@@ -129,9 +129,9 @@ class AnnotatedDirective(SphinxDirective):
 
 
 def add_script(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: nodes.document) -> None:
-    """The script, before MathJax begins: it waits for the document, which waits for a deferred script."""
+    """The script ends the text, to run before MathJax, which waits for the document; a deferred one may be late."""
     if doctree is not None and doctree.next_node(Annotated):
-        app.add_js_file("annotated.js", defer="defer")
+        context["body"] += f'<script src="{context["pathto"]("_static/annotated.js", 1)}"></script>\n'
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
