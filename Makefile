@@ -7,8 +7,8 @@ NOTEBOOKS := $(BIN)/python book/tools/notebooks.py
 NBVAL := $(BIN)/python -m pytest -q -p no:cacheprovider --nbval --nbval-current-env --nbval-cell-timeout=120 \
 	--nbval-sanitize-with=tests/nbval_sanitize.cfg --ignore=book/assignments
 
-.PHONY: help book test lint unit nbval pages browser assignments notebooks colab pdf offline publish release-check colab-check package plain-sphinx examples links release \
-	lock clean
+.PHONY: help book test lint unit nbval pages browser assignments notebooks colab pdf offline publish \
+	release-check colab-check package plain-sphinx examples links release lock clean
 
 help:
 	@echo "make book         build the book into _build/html"
