@@ -151,7 +151,5 @@ def rows(data: str, network: str | None = None, table: str | None = None) -> dic
     """
     tables = "123" if table is None else (table,)
     return {
-        row.method: row
-        for row in ROWS
-        if row.data == data and row.table in tables and network in (None, row.network)
+        row.method: row for row in ROWS if row.data == data and row.table in tables and network in (None, row.network)
     }
