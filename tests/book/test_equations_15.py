@@ -12,7 +12,7 @@ import torch
 Check = Callable[..., None]
 
 
-@pytest.mark.display("00000000")
+@pytest.mark.display("3b71c92f")
 def test_15_parts(assert_equation: Check) -> None:
     """Against the share of right answers in a list of test images, five of each class."""
     hits = {"many": [5, 4], "medium": [4, 2, 1, 3], "few": [0, 1, 1]}
@@ -28,7 +28,7 @@ def test_15_parts(assert_equation: Check) -> None:
     assert_equation(left, right(lambda group: len(hits[group]) / len(classes)), wrong=wrong)
 
 
-@pytest.mark.display("00000000")
+@pytest.mark.display("617f6ca3")
 def test_15_unrelated(assert_equation: Check) -> None:
     """Against the spread of the difference over all outcomes of two networks on five images."""
     a, other, images = 0.7, 0.4, 5
@@ -70,7 +70,7 @@ def sums(z: list[float], top: float) -> list[float]:
     return [math.fsum(math.exp(z[j] - top) for j in rows) for rows in SHARDS]
 
 
-@pytest.mark.display("00000000")
+@pytest.mark.display("57f27804")
 def test_15_shards(assert_equation: Check, generator: torch.Generator) -> None:
     z = (3 * torch.randn(7, dtype=torch.float64, generator=generator)).tolist()
     top = max(max(z[j] for j in rows) for rows in SHARDS)
@@ -90,7 +90,7 @@ def test_15_shards(assert_equation: Check, generator: torch.Generator) -> None:
     assert_equation(800 + max(z) - far[0] + math.log(math.fsum(sums(far, max(far)))), loss(z, 0))
 
 
-@pytest.mark.display("00000000")
+@pytest.mark.display("fa8a69d4")
 def test_15_shard_gradient(assert_equation: Check, generator: torch.Generator) -> None:
     W = torch.randn(7, 4, dtype=torch.float64, generator=generator)
     h = torch.randn(4, dtype=torch.float64, generator=generator, requires_grad=True)
@@ -130,7 +130,7 @@ def parts(numbers: int, size: int, value: float) -> list[list[float]]:
     return [[value] * (numbers // size) for _ in range(size)]
 
 
-@pytest.mark.display("00000000")
+@pytest.mark.display("7bf7679c")
 def test_15_exchange(assert_equation: Check) -> None:
     """Against rings that really pass the numbers on: gather, scatter with sums, and both for an all-reduce."""
     Q, B, H, C = 4, 8, 5, 24
