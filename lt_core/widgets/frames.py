@@ -1,4 +1,4 @@
-"""`frames`: pictures that matplotlib drew, behind a slider that answers without a kernel (chapters 10, 12 and 13)."""
+"""`frames`: matplotlib's pictures behind a slider that answers without a kernel (chapters 10, 12, 13 and 15)."""
 
 from __future__ import annotations
 

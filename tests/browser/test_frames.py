@@ -59,9 +59,9 @@ def check(widget: Locator, expected: tuple[str, str, str]) -> None:
     assert picture.bounding_box()["width"] > 250
 
 
-def test_chapters_10_12_and_13_show_frames() -> None:
+def test_chapters_10_12_13_and_15_show_frames() -> None:
     names = ("10_recipe", "12_quantity_difficulty", "13_inside")
-    assert set(FRAMES) == {f"book/part3_experiments/{name}" for name in names}
+    assert set(FRAMES) == {f"book/part3_experiments/{name}" for name in names} | {"book/part4_beyond/15_large_data"}
 
 
 @pytest.mark.parametrize(("name", "place"), PLACES)
