@@ -248,7 +248,7 @@ def check_targets(
     if not isinstance(targets, Tensor) or targets.dtype != torch.int64:
         kind = targets.dtype if isinstance(targets, Tensor) else type(targets).__name__
         soft = ""
-        if isinstance(targets, Tensor) and is_soft(targets) and targets.ndim == 2:
+        if is_soft(targets):
             soft = ": one label an image (of a mixture, take the loss of each label times its share)"
         raise TypeError(f"{name} is {kind}; an int64 tensor of shape (N,) is needed{soft}")
     if targets.shape != (num_samples,):
@@ -267,8 +267,8 @@ def check_targets(
 
 
 def is_soft(targets: object) -> bool:
-    """Whether targets are shares of the classes and not labels."""
-    return isinstance(targets, Tensor) and targets.is_floating_point()
+    """Whether targets are shares of the classes, with a column for each, and not labels."""
+    return isinstance(targets, Tensor) and targets.is_floating_point() and targets.ndim > 1
 
 
 def check_soft(logits: Tensor, targets: Tensor, num_classes: int | None = None, name: str = "logits") -> None:

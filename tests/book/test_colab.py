@@ -269,7 +269,7 @@ def test_directives_and_the_text_between_them() -> None:
         list(blocks("```{note}\nb"))
 
 
-@pytest.mark.parametrize("name", ["publish", "release-check", "test"])
+@pytest.mark.parametrize("name", ["publish", "test"])  # that of the release check has a job a target
 def test_a_workflow_runs_what_the_makefile_has(name: str) -> None:
     workflow = yaml.safe_load((ROOT / ".github" / "workflows" / f"{name}.yml").read_text(encoding="utf-8"))
     [job] = workflow["jobs"].values()

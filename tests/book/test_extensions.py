@@ -288,3 +288,22 @@ def test_the_version_to_cite_is_the_version_of_the_package() -> None:
     assert citation["version"] == lt.__version__
     page = (ROOT / "book" / "appendix" / "cite.md").read_text(encoding="utf-8")
     assert f"version = {{{citation['version']}, {citation['date-released']}}}" in page
+
+
+def test_first_visible_mentions_of_public_names_are_links() -> None:
+    import mentions
+
+    def code(module: str, name: str) -> str:
+        dot = '<span class="o">.</span>'
+        return dot.join(f'<span class="n">{part}</span>' for part in ("lt", module, name))
+
+    literal = '<code class="docutils literal notranslate"><span class="pre">lt.losses.ALALoss</span></code>'
+    known = {"lt_core.losses.ALALoss": "../api/losses.html#a"}
+    ala, other = code("losses", "ALALoss"), code("losses", "Unknown")
+    folded = f"<details class='hide'>{ala}</details>"
+    already = f'<a href="x">{literal}</a>'
+    body = mentions.linked(f"{folded}{already}<p>{ala} {ala} {other} {literal}</p>{literal}", known)
+    start = '<a class="api-mention" href="../api/losses.html#a">'
+    assert body == f"{folded}{already}<p>{start}{ala}</a> {ala} {other} {start}{literal}</a></p>{literal}"
+    assert body.count(start) == 2
+    assert mentions.linked(ala, {}) == ala

@@ -106,7 +106,7 @@ def test_other_losses_refuse_soft_targets_and_say_what_to_do(name: str) -> None:
         (torch.full((3, C), 0.3), "sum to 1"),
         (torch.tensor([[1.5, -0.5, 0.0, 0.0, 0.0]]).expand(3, C), "at least 0"),
         (torch.full((3, C), torch.nan), "sum to 1|at least 0"),
-        (torch.ones(3), r"targets has shape \(3,\); \(3, 5\) is needed"),
+        (torch.ones(3, 1), r"targets has shape \(3, 1\); \(3, 5\) is needed"),
     ],
 )
 def test_targets_that_are_no_shares_are_refused(targets: torch.Tensor, message: str) -> None:
