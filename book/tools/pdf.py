@@ -25,7 +25,8 @@ from edition import Edition, title_of
 HTML = ROOT / "_build" / "html"
 OUT = ROOT / "_build" / "pdf"
 TOOLS = ROOT / "book" / "tools"
-CSS = [ROOT / "lt_core" / "widgets" / "js" / name for name in ("style.css", "frames.css")] + [TOOLS / "pdf.css"]
+WIDGETS = ROOT / "lt_core" / "widgets" / "js"
+CSS = [*(WIDGETS / name for name in ("style.css", "frames.css", "method_table.css")), TOOLS / "pdf.css"]
 LIMIT = 25_000_000  # bytes
 PAPER = {"width": 673, "height": 987}  # pixels of A4 between the margins of pdf.css
 SHOWN = re.compile(rb"(?<=[\s>\])])(?:Tj|TJ|Do|f)\s")  # a PDF's commands for text, pictures and areas
@@ -37,7 +38,7 @@ MATHJAX = """{"options": {"processHtmlClass": "math", "enableMenu": false, "enab
 DRAWN = """() => {
   const views = document.querySelectorAll('script[type="application/vnd.jupyter.widget-view+json"]');
   const areas = [...document.querySelectorAll('.widget-subarea')].filter(
-    (area) => area.querySelector('.lt-widget[data-ready] svg, .lt-frames figure img'));
+    (area) => area.querySelector('.lt-widget[data-ready] :is(svg, table), .lt-frames figure img'));
   return areas.length === views.length;
 }"""
 
