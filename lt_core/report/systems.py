@@ -1,4 +1,4 @@
-"""Tables and figures of chapter 14: every system in one recipe, each beside the run that lacks only its idea.
+"""Tables and figures of chapter 14: every system in one recipe, each beside the nearest run without its idea.
 
 The records lie apart from the study's, in ``book/results/systems/RECIPE/RUN``; what is not recorded yet is named by
 `Systems.missing`, and everything else is made of what there is. A row that has one seed is a number without interval,
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 PARENT = "parent"
 ONE_SEED, NOT_RECORDED = "one seed", "not recorded"
-# The run that lacks only a method's idea; `PARENT` is the very run that a second stage started from.
+# The nearest run of the grid without a method's idea; what else differs, `lt_core.methods` says. `PARENT` is the very
+# run that a second stage started from.
 CONTROLS: dict[str, str] = {
     **dict.fromkeys(("focal", "cb", "cb_focal", "eql", "lade", "vs", "balanced_softmax", "gala", "ce_drw"), "ce"),
     **dict.fromkeys(("class_balanced", "sqrt", "progressive", "reverse", "rus", "mixup"), "ce"),
