@@ -99,7 +99,7 @@ window.edition = {
       if (!node.querySelector("mjx-container")) say("raw LaTeX", node);
     }
     for (const node of document.querySelectorAll(".lt-widget")) {
-      if (!node.querySelector("svg *, img")) say("an empty widget", node);
+      if (!node.querySelector("svg *, img, tbody td")) say("an empty widget", node);
     }
     const canvas = Object.assign(document.createElement("canvas"), { width: 1, height: 1 }).getContext("2d", { willReadFrequently: true });
     const seen = new Map();

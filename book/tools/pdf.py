@@ -28,6 +28,7 @@ TOOLS = ROOT / "book" / "tools"
 WIDGETS = ROOT / "lt_core" / "widgets" / "js"
 CSS = [*(WIDGETS / name for name in ("style.css", "frames.css", "method_table.css")), TOOLS / "pdf.css"]
 LIMIT = 25_000_000  # bytes
+LEFT_OUT = {"book/appendix/figures"}  # it shows all figures once more, for those who want their files
 PAPER = {"width": 673, "height": 987}  # pixels of A4 between the margins of pdf.css
 SHOWN = re.compile(rb"(?<=[\s>\])])(?:Tj|TJ|Do|f)\s")  # a PDF's commands for text, pictures and areas
 FURNITURE = 3  # of them on a blank sheet: the title above, the number below
@@ -85,7 +86,8 @@ def front(folded: int) -> str:
     left_out = (
         f"This is a print of the whole book. Its widgets answer on the pages, {online}; here each is a picture of its "
         f"first state. Solutions and the answers of the quizzes stand at the end. {folded} cells of code that pages "
-        "fold away, most of which draw figures, are left out, and so are the assignments’ notebooks."
+        "fold away, most of which draw figures, are left out, and so are the assignments’ notebooks and the page that "
+        "lists all figures."
     )
     return (
         f'<section class="title"><h1>{escape(config["title"])}</h1><p>{escape(config["author"])}</p>'
@@ -206,7 +208,7 @@ def find_chromium(playwright: Any) -> str | None:
 def main() -> None:
     from playwright.sync_api import sync_playwright
 
-    names = list(pages(settings("_toc.yml")))
+    names = [name for name in pages(settings("_toc.yml")) if name not in LEFT_OUT]
     if missing := [name for name in names if not (HTML / f"{name}.html").is_file()]:
         sys.exit(f"the book is not built, run make book; missing: {', '.join(missing)}")
     OUT.mkdir(parents=True, exist_ok=True)
