@@ -40,6 +40,9 @@ def test_a_file_stands_alone(figure: figure_index.Figure) -> None:
     assert figure.alt
 
 
+SHORT = 'study = lt.report.load_study("short")'
+
+
 def used(*cells: str) -> set[str]:
     followed = Followed()
     return [followed.read(ast.parse(cell)) for cell in cells][-1]
@@ -49,10 +52,10 @@ def used(*cells: str) -> set[str]:
     ("cells", "expected"),
     [
         (["x = 1", "plot(x)"], set()),
-        (['study = lt.report.load_study("short")', "plot(1)"], set()),
-        (['study = lt.report.load_study("short")', "plot(study)"], {"study/short"}),
-        (['s = lt.report.load_study("short")', "a, b = s.runs", "c = [r for r in b]", "plot(c)"], {"study/short"}),
-        (['s = lt.report.load_study("short")', "def f():\n    return s", "plot(f())"], {"study/short"}),
+        ([SHORT, "plot(1)"], set()),
+        ([SHORT, "plot(study)"], {"study/short"}),
+        ([SHORT, "a, b = study.runs", "c = [r for r in b]", "plot(c)"], {"study/short"}),
+        ([SHORT, "def f():\n    return study", "plot(f())"], {"study/short"}),
         (['r = lt.records.load(results / "float32/plain/ce-if100-s0")', "plot(r)"], {"float32/plain/ce-if100-s0"}),
         (['r = [lt.records.load(p / "record.json") for p in found]', "plot(r)"], {"single runs"}),
         (['m = torch.load("a.pt")', "plot(m)"], set()),
