@@ -211,12 +211,12 @@ def test_an_address_is_gone_only_when_its_host_says_so(code: int, kind: str, mon
 
 def test_plain_sphinx_gets_every_setting(tmp_path: Path) -> None:
     found: dict[str, object] = {}
-    exec(sphinx_conf.conf(sphinx_conf.config(), "/root/"), found)
+    exec(sphinx_conf.conf(sphinx_conf.config(), "/elsewhere/"), found)
     ours = sphinx_conf.config()["sphinx"]["config"]
     left = {key for key, value in ours.items() if key not in sphinx_conf.PATHS and found[key] != value}
     assert left == {"extensions"}
     assert set(ours["extensions"]) - set(found["extensions"]) == sphinx_conf.JUPYTER_BOOK  # type: ignore[call-overload]
-    assert found["html_static_path"] == ["/root/book/_static", "/root/_build/static"]
+    assert found["html_static_path"] == ["/elsewhere/book/_static", "/elsewhere/_build/static"]
     assert found["nb_execution_mode"] == "off"
 
 
