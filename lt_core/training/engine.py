@@ -165,7 +165,7 @@ class Trainer:
         parts = [slice(whole.start + rank, whole.stop, processes) for whole in wholes]
         for whole, part, batch in zip(wholes, parts, in_batches(images, parts, self.device), strict=True):
             targets = all_targets[part]
-            buffers = {} if pushes is None else dict(self.loss.named_buffers())
+            buffers = {} if pushes is None else {name: b.clone() for name, b in self.loss.named_buffers()}
             loss, outputs = self.step(batch, targets, all_targets[whole], *(other[part] for other in others))
             targets = targets if targets.ndim == 1 else targets[:, 0]
             meter.update(loss, outputs, targets)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,9 +13,15 @@ from lt_core.training.errors import TrainingError
 from lt_core.training.strategies import Plain
 from lt_core.validation import trusted_values
 
+WARM_UP = 3  # steps before the first capture, in which kernels are compiled and chosen, and momentum gets its memory
+
 
 class TrainStep:
     """A strategy's step, and what follows it: backward and update.
+
+    On a GPU the steps on full batches are replayed from a CUDA graph, where the strategy is `Plain` and the precision
+    needs no scaling of the loss: launching a small network's kernels one by one takes longer than running them. What
+    a step returns is then overwritten by the next one.
 
     Args:
         strategy: what one batch is turned into a loss by.
@@ -48,12 +55,17 @@ class TrainStep:
             torch.compiler.reset()
         # Two static shapes at most, the full batch and the last one: no dynamic shapes.
         self.forward = torch.compile(strategy.step, fullgraph=True, dynamic=False) if compiled else strategy.step
+        on_gpu = strategy.device.type == "cuda" and distributed.world() == 1
+        self.captures = on_gpu and type(strategy) is Plain and not self.scaler.is_enabled()
+        self.graph: CapturedUpdate | None = None
+        self.full_batches = 0
         if distributed.world() > 1:
             self.loss.reduction = "sum"  # the mean is taken over all processes, in `__call__`
 
     def set_learning_rate(self, rate: float) -> None:
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group.get("share", 1.0)
+        self.graph = None  # the rate is a constant in it
 
     def __call__(
         self, images: Tensor, targets: Tensor, whole: Tensor | None = None, *others: Tensor
@@ -63,6 +75,16 @@ class TrainStep:
         ``others`` is what the strategy's order has beside images and targets. In a run of several processes the batch
         is this process's part, and ``whole`` the labels of all parts.
         """
+        if not self.captures or len(images) != self.strategy.config.batch_size:
+            return self._update(images, targets, whole, *others)
+        self.full_batches += 1
+        if self.full_batches <= WARM_UP:
+            return self._update(images, targets, whole, *others)
+        if self.graph is None:
+            self.graph = CapturedUpdate(self._update, self.loss, images, targets, None, *others)
+        return self.graph(images, targets, None, *others)
+
+    def _update(self, images: Tensor, targets: Tensor, whole: Tensor | None, *others: Tensor) -> tuple[Tensor, Tensor]:
         with trusted_values(), torch.set_grad_enabled(self.strategy.learns):
             loss, outputs = self.forward(images, targets, *others)
         if not self.strategy.learns:
@@ -83,3 +105,33 @@ class TrainStep:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
+
+
+class CapturedUpdate:
+    """An update on batches of one shape as a CUDA graph, captured from a first batch (and not run on it).
+
+    A loss that puts a new tensor in the place of a buffer (GALA does) would read the old one in each replay: the new
+    value is copied into the old tensor, inside the graph, and the loss keeps that.
+    """
+
+    def __init__(
+        self, update: Callable[..., tuple[Tensor, Tensor]], loss: torch.nn.Module, *batch: Tensor | None
+    ) -> None:
+        self.batch = [None if part is None else part.clone() for part in batch]
+        self.graph = torch.cuda.CUDAGraph()
+        buffers = dict(loss.named_buffers())
+        with torch.cuda.graph(self.graph):
+            self.results = update(*self.batch)
+            for name, moved in loss.named_buffers():
+                if moved is not buffers[name]:
+                    buffers[name].copy_(moved)
+        for name, buffer in buffers.items():
+            path, _, last = name.rpartition(".")
+            setattr(loss.get_submodule(path), last, buffer)
+
+    def __call__(self, *batch: Tensor | None) -> tuple[Tensor, Tensor]:
+        for part, new in zip(self.batch, batch, strict=True):
+            if part is not None and new is not None:
+                part.copy_(new)
+        self.graph.replay()
+        return self.results

@@ -75,6 +75,29 @@ def test_a_compiled_epoch_has_the_eager_loss(loss: str, exact: None) -> None:
     assert trained_epoch(loss, True, "bfloat16") == pytest.approx(eager, rel=0.1)
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("loss", ["ce", "gala", "ala", "gcl"])
+def test_replayed_steps_are_the_launched_ones(loss: str, compiled: bool, exact: None) -> None:
+    """Over two epochs, so over two learning rates: the losses, the parameters, and what the loss accumulates."""
+
+    def trained(captures: bool) -> engine.Trainer:
+        data = lt.data.load_dataset("digits_lt")
+        run = engine.Trainer(RunConfig(loss=loss, **SETTING), data, GPU, compiled, "float32")
+        run.step.captures = captures
+        for _ in range(2):
+            run.history.append(run.train_epoch())
+        assert (run.step.graph is not None) == captures
+        return run
+
+    launched, replayed = trained(False), trained(True)
+    for row, expected in zip(replayed.history, launched.history, strict=True):
+        assert row["train_loss"] == pytest.approx(expected["train_loss"], rel=1e-3)
+    there, here = (dict(run.loss.named_buffers()) for run in (replayed, launched))
+    torch.testing.assert_close(there, here, rtol=1e-3, atol=1e-5)
+    for parameter, aim in zip(replayed.model.parameters(), launched.model.parameters(), strict=True):
+        assert (parameter - aim).norm() <= 0.02 * aim.norm() + 1e-6
+
+
 def test_a_resumed_run_is_the_uninterrupted_one(tmp_path: Path, exact: None, monkeypatch: pytest.MonkeyPatch) -> None:
     config, original = RunConfig(loss="gala", **SETTING), engine.Trainer.run_epoch
     whole = train(config, tmp_path / "whole", device="cuda", progress=False, compile="off")
