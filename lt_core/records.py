@@ -372,14 +372,28 @@ def accuracy_table(records: Sequence[Mapping[str, Any]], which: str = "last") ->
     return table
 
 
-def environment(device_name: str, commits: Sequence[str | None]) -> dict[str, Any]:
-    """Versions and device of the running process, and the commits of the processes that a run took, in their order.
-
-    ``commit`` is the first of them; ``commits`` is there where they differ.
-    """
+def machine(device_name: str) -> dict[str, str]:
+    """Versions and device of the running process."""
     import numpy
     import torch
     import torchvision
+
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "numpy": numpy.__version__,
+        "device": device_name,
+    }
+
+
+def environment(machines: Sequence[Mapping[str, str]], commits: Sequence[str | None]) -> dict[str, Any]:
+    """What computed: the machines and commits of the processes that a run took, each in their order.
+
+    Where versions or devices differ the text names all of them, "…, then …". ``commit`` is the first commit;
+    ``commits`` is there where they differ.
+    """
+    import torch
 
     import lt_core
 
@@ -387,11 +401,7 @@ def environment(device_name: str, commits: Sequence[str | None]) -> dict[str, An
         "lt_core": lt_core.__version__,
         "commit": commits[0],
         **({"commits": list(commits)} if len(commits) > 1 else {}),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
-        "numpy": numpy.__version__,
-        "device": device_name,
+        **{name: ", then ".join(dict.fromkeys(each[name] for each in machines)) for name in machines[0]},
         "threads": torch.get_num_threads(),
     }
 

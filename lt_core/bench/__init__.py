@@ -117,7 +117,7 @@ def measure(
 def report(tables: Sequence[Table], device: str) -> dict[str, Any]:
     """The figures as plain data, with what they were measured on (and how busy that was, where the system tells)."""
     load = os.getloadavg() if hasattr(os, "getloadavg") else None
-    versions = records.environment(device_name(pick_device(device)), [records.git_commit()])
+    versions = records.environment([records.machine(device_name(pick_device(device)))], [records.git_commit()])
     environment = {**versions, "cores": os.cpu_count(), "load": load}
     return {"environment": environment, "tables": [asdict(table) for table in tables]}
 

@@ -22,7 +22,7 @@ from lt_core.training import distributed
 from lt_core.training.base import Base, prepare_base
 from lt_core.training.build import check_same_data, load_data, own_data
 from lt_core.training.checkpoint import LAST, PREVIOUS, CheckpointError, applying, load_checkpoint, save_checkpoint
-from lt_core.training.devices import pick_compile, pick_device, pick_precision
+from lt_core.training.devices import device_name, pick_compile, pick_device, pick_precision
 from lt_core.training.errors import TrainingError
 from lt_core.training.evaluation import accuracies, finite, summarise
 from lt_core.training.locking import locked
@@ -87,7 +87,7 @@ class Trainer:
         self.model, self.loss, self.scale = self.strategy.model, self.strategy.loss, self.strategy.scale
         self.images, self.targets = self.strategy.images, self.strategy.targets
         self.test_every = check_choice("test_every", test_every, TEST_EVERY)
-        self.commits = [records.git_commit()]
+        self.commits, self.machines = [records.git_commit()], [records.machine(device_name(device))]
         self.step = TrainStep(self.strategy, compiled)
         self.history: list[dict[str, Any]] = []
         self.best: dict[str, Any] = {"top1": -1.0}
@@ -122,6 +122,7 @@ class Trainer:
             "precision": self.precision,
             "test_every": self.test_every,
             "commits": self.commits,
+            "machines": self.machines,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -135,6 +136,8 @@ class Trainer:
         self.seconds.setdefault("cpu", math.nan)  # not measured by the first versions
         earlier = state.get("commits", [None])  # not noted by the first versions
         self.commits = earlier if earlier[-1] == self.commits[0] else [*earlier, *self.commits]
+        before = state.get("machines", self.machines)  # likewise
+        self.machines = before if before[-1] == self.machines[0] else [*before, *self.machines]
         torch.set_rng_state(state["rng"])
         if self.device.type == "cuda" and state["cuda_rng"]:
             torch.cuda.set_rng_state_all(state["cuda_rng"])

@@ -12,7 +12,6 @@ import torch
 from lt_core import records
 from lt_core.data import LongTailedData
 from lt_core.training import distributed
-from lt_core.training.devices import device_name
 from lt_core.training.evaluation import posthoc_results, posthoc_sweep, summarise, target_quantiles
 from lt_core.training.meters import FactorMeter, LossMeter, PushMeter
 
@@ -32,7 +31,7 @@ def record_of(run: Trainer) -> dict[str, Any]:
         "schema": records.SCHEMA,
         "config": run.config.to_dict(),
         "environment": {
-            **records.environment(device_name(run.device), run.commits),
+            **records.environment(run.machines, run.commits),
             "precision": run.precision,
             "compiled": run.compiled,
             "processes": distributed.world(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,13 @@ SETTING: dict[str, Any] = {"dataset": "digits_lt", "recipe": "short", "batch_siz
 
 
 @pytest.fixture
-def exact(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Products and convolutions in plain float32, and always by the same kernels."""
+def exact(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Products and convolutions in plain float32, always by the same kernels, and sums always in the same order."""
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    yield
+    torch.use_deterministic_algorithms(False)
 
 
 def loss_and_gradient(name: str, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:

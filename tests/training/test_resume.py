@@ -159,11 +159,11 @@ def test_what_a_run_keeps_is_not_changed_when_it_goes_on(
     assert (tmp_path / "last.pt").read_bytes() == before
 
 
-def test_a_resumed_run_names_all_commits_that_trained_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The commit is that of the process's start, and a commit that trains twice in a row is named once."""
+def test_a_resumed_run_names_all_commits_and_devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commit is that of the process's start, and what trains twice in a row is named once."""
     config = RunConfig(dataset="digits_lt", recipe="short", epochs=4)
     original = engine.Trainer.run_epoch
-    for epochs, commit in ((1, "aaaa"), (2, "bbbb"), (3, "bbbb")):
+    for epochs, commit, device in ((1, "aaaa", "a GPU"), (2, "bbbb", "a GPU"), (3, "bbbb", "a CPU")):
 
         def stop(self: engine.Trainer, bar: Any = None, epochs: int = epochs) -> dict[str, Any]:
             if self.epoch == epochs:
@@ -171,6 +171,7 @@ def test_a_resumed_run_names_all_commits_that_trained_it(tmp_path: Path, monkeyp
             return original(self, bar)
 
         monkeypatch.setattr(records, "git_commit", lambda commit=commit: commit)
+        monkeypatch.setattr(engine, "device_name", lambda _, device=device: device)
         with monkeypatch.context() as patch:
             patch.setattr(engine.Trainer, "run_epoch", stop)
             with pytest.raises(StopHere):
@@ -178,6 +179,8 @@ def test_a_resumed_run_names_all_commits_that_trained_it(tmp_path: Path, monkeyp
     environment = train(config, tmp_path, progress=False, resume=True)["environment"]
     assert environment["commit"] == "aaaa"
     assert environment["commits"] == ["aaaa", "bbbb"]
+    assert environment["device"] == "a GPU, then a CPU"
+    assert environment["torch"] == torch.__version__
     monkeypatch.setattr(records, "git_commit", lambda: "cccc")
     single = train(RunConfig(dataset="digits_lt", recipe="short", epochs=1), progress=False)["environment"]
     assert single["commit"] == "cccc"
