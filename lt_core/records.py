@@ -380,7 +380,7 @@ def machine(device_name: str) -> dict[str, str]:
 
     return {
         "python": platform.python_version(),
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),  # a class of its own, which a checkpoint may not hold
         "torchvision": torchvision.__version__,
         "numpy": numpy.__version__,
         "device": device_name,
