@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from lt_core import bench
 from lt_core.bench import loop, roofline
+from lt_core.bench.memory import peak_bytes
 from lt_core.cli import app
 from lt_core.data.augment import MEAN, STD
 from lt_core.losses import LOSS_NAMES, build_loss
@@ -199,6 +200,27 @@ def test_losses_part_has_every_loss_in_every_mode(quick: None, monkeypatch: pyte
     for table in tables:
         assert values(table, "what") == list(LOSS_NAMES)
         assert table.rows[0]["cost / ce"] == 1.0
+    eager, compiled, _ = tables
+    assert "peak, MB" not in compiled.rows[0]
+    peaks = dict(zip(values(eager, "what"), values(eager, "peak, MB"), strict=True))
+    scores = 4 * TINY.loss_batch * TINY.classes[0] / 1e6
+    assert 2 * scores <= peaks["ce"] < 4 * scores  # log-probabilities, and the gradient
+    assert peaks["ce"] == min(peaks.values())
+
+
+def test_peak_bytes_counts_what_lives_at_one_time() -> None:
+    """Three blocks one after the other, two of them at a time; views and what is there before count nothing."""
+    there = torch.ones(1000)
+
+    def work() -> None:
+        first = there + 1
+        second = first * 2
+        del first
+        third = second.view(10, 100) * 3
+        assert third.sum() > 0
+
+    assert peak_bytes(work, [there], torch.device("cpu")) == pytest.approx(2 * 4000, abs=16)
+    assert peak_bytes(lambda: there.view(10, 100), [there], torch.device("cpu")) == 0
 
 
 def test_an_arm_of_a_loss_is_its_forward_and_backward() -> None:

@@ -82,6 +82,8 @@ def main() -> None:
         addresses = outside(folder)
         with ThreadPoolExecutor(8) as pool:
             found = dict(zip(addresses, pool.map(verdict, addresses), strict=True))
+        if found and all(kind == "gone" for kind, _ in found.values()):
+            sys.exit("\n".join([*faults, "no address could be found: this check needs the network"]))
         for address, (kind, why) in found.items():
             line = f"{addresses[address]}: {address}: {why}"
             if kind == "unsure":

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from lt_core import records
 from lt_core.bench import large, roofline
 from lt_core.bench.loop import StraightforwardLoop
+from lt_core.bench.memory import peak_bytes
 from lt_core.data import LongTailedData, load_dataset
 from lt_core.data.augment import Normalize, augment
 from lt_core.data.longtail import class_counts
@@ -251,7 +252,14 @@ def losses_part(device: torch.device, seconds: float, sizes: Sizes) -> Iterator[
                 arms = {name: loss_arm(loss, scores, targets, compiled) for name, loss in losses.items()}
                 times = interleave(arms, share, device)
                 title = f"Loss alone, {_mode(compiled)}, C = {num_classes:,}, batch {sizes.loss_batch}"
-                yield Table(title, compare(times, sizes.loss_batch, "ce", cost=True))
+                rows = compare(times, sizes.loss_batch, "ce", cost=True)
+                if not compiled:
+                    for row in rows:
+                        known = [scores, targets, *losses[row["what"]].buffers()]
+                        scores.grad = None  # of the call before
+                        row["peak, MB"] = peak_bytes(arms[row["what"]], known, device) / 1e6
+                note = "" if compiled else f"Scores have {scores.nbytes / 1e6:.3g} MB; their gradient is in the peak."
+                yield Table(title, rows, note)
         torch.compiler.reset()
         data, batch_size, compiled = random_data(sizes.step_max_count), sizes.batches[0], device.type == "cuda"
         images, targets = data.train_images[:batch_size].to(device), data.train_targets[:batch_size].to(device)

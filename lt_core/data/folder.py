@@ -87,7 +87,8 @@ def scan(root: str | os.PathLike[str]) -> Listing:
     else:
         untested = [n for n, count in zip(listing.class_names, listing.counts("test"), strict=True) if not count]
         if untested:
-            listing.notes.append(f"{len(untested)} classes have no test image, such as {untested[0]!r}")
+            more = f" and {len(untested) - 1} more" if len(untested) > 1 else ""
+            listing.notes.append(f"there is no test image of {untested[0]!r}{more}")
     return listing
 
 

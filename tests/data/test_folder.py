@@ -156,7 +156,7 @@ def test_a_missing_part_is_named(tree: Path, remove: str, message: str) -> None:
 def test_one_class_no_test_image_and_a_class_that_is_not_tested(tree: Path) -> None:
     for file in (tree / "test" / "green").iterdir():
         file.unlink()
-    assert scan(tree).notes == ["1 classes have no test image, such as 'green'"]
+    assert scan(tree).notes == ["there is no test image of 'green'"]
     for file in (tree / "test" / "red").iterdir():
         file.unlink()
     assert "test has no image" in faults(tree)
