@@ -57,9 +57,8 @@ unit: .venv/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadscope --no-loadscope-reorder --ignore=tests/browser tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --doctest-modules lt_core
 
-# Outputs must not depend on the number of threads, so every notebook runs with one and with two.
+# Outputs must not depend on the number of threads: `make notebooks` made them with one, and here it is two.
 nbval: .venv/.installed
-	OMP_NUM_THREADS=1 $(NBVAL) -n 2 --dist loadscope book
 	OMP_NUM_THREADS=2 OMP_WAIT_POLICY=PASSIVE $(NBVAL) -n 2 --dist loadscope book
 
 pages: book

@@ -188,7 +188,7 @@ def execute(path: Path) -> list[str]:
 
 
 def main() -> None:
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the kernels
+    os.environ["OMP_NUM_THREADS"] = "1"  # for the kernels; `make nbval` has two, and outputs must not depend on it
     named = [Path(name).resolve() for name in sys.argv[1:]]
     listed = [ROOT / f"{page}.ipynb" for page in toc_pages()]
     faults = [fault for path in named or [path for path in listed if path.is_file()] for fault in execute(path)]
