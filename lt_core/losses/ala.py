@@ -91,7 +91,7 @@ def difficulty_factor(target_cosines: Tensor, detach: bool = True) -> Tensor:
         detach: take DF as a constant when differentiating, as the paper does.
 
     Returns:
-        Factors of the same shape, in [0, 1].
+        Factors of the same shape, in [0, 1] for cosines in [-1, 1], which is not checked.
 
     Source:
         The ALA paper (AAAI 2022), Eq. 6 and the note below it.
