@@ -84,8 +84,8 @@ HEAD = """\
 # Reference
 
 The public names of `lt_core`. Of a loss, a post-hoc adjustment or a metric the description has the equation; where a
-chapter derives it, a link leads there. The test file is the one that uses the name most. `import lt_core as lt` gives every module below by its name, `lt.losses` say, and loads it when
-it is first used.
+chapter derives it, a link leads there. The test file is the one that uses the name most. `import lt_core as lt` gives
+every module below by its name, `lt.losses` say, and loads it when it is first used.
 
 | module | what it has |
 |---|---|

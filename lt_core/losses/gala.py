@@ -227,7 +227,7 @@ class GALALoss(Loss):
 
     @property
     def phi(self) -> Tensor:
-        """Accumulated negative gradients: ``theta``, because on each sample they add up to the positive."""
+        """Accumulated negative gradients; they are ``theta``, because on each sample they add up to the positive."""
         return self.theta
 
     def log_theta(self) -> Tensor:

@@ -508,7 +508,7 @@ class RunConfig:
 
     @property
     def run_name(self) -> str:
-        """The run's name, such as ``ldam-drw-if100-s0``: another one for every other configuration of the recipe.
+        """The run's name, such as ``ldam-drw-if100-s0``; another one for every other configuration of the recipe.
 
         What is as usual is not named: CIFAR100-LT, and what the recipe itself has for this data set.
         """
