@@ -37,6 +37,7 @@ MODULES = {
     "widgets": "Widgets",
     "plots": "Figures of the book",
 }
+SHOWN = 20  # values of a constant
 MANY = 8  # chapters that are listed one by one
 # What is derived, by the display that has its equation.
 DERIVED = {
@@ -138,7 +139,7 @@ def paths(module: str, name: str, value: Any) -> set[str]:
 
 def uses(tree: ast.AST) -> Counter[str]:
     """How often each name of `lt_core` is used in code, by its dotted name; a bare word is none."""
-    known = {}
+    known: dict[str, str] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names = [(one.asname or one.name.split(".")[0], one.name) for one in node.names]
@@ -170,9 +171,7 @@ def mentions() -> dict[str, set[str]]:
 def tests() -> dict[str, Counter[str]]:
     """How often each test file uses each name."""
     paths = sorted((ROOT / "tests").rglob("test_*.py"))
-    return {
-        path.relative_to(ROOT).as_posix(): uses(ast.parse(path.read_text(encoding="utf-8"))) for path in paths
-    }
+    return {path.relative_to(ROOT).as_posix(): uses(ast.parse(path.read_text(encoding="utf-8"))) for path in paths}
 
 
 def tested(module: str, name: str, value: Any) -> str:
@@ -204,6 +203,12 @@ def _documented(value: type) -> Iterator[str]:
             yield name
 
 
+def _names(values: Any) -> str:
+    """The entries of a constant, or the keys of a mapping; the first and the last of many."""
+    names = [f"`{value!r}`" for value in values]
+    return ", ".join(names if len(names) <= SHOWN else [*names[:3], "…", names[-1]]) + f" ({len(names)})"
+
+
 def page(name: str) -> str:
     """The page of a module."""
     module = importlib.import_module(f"lt_core.{name}")
@@ -211,8 +216,11 @@ def page(name: str) -> str:
     intro = re.sub(r"\s*\(chapters? [^)]*\)", "", summary.split("\n\n")[0].replace("\n", " "))
     told = f"lt_core.{name}: {MODULES[name][0].lower()}{MODULES[name][1:]}, with signatures, chapters and tests."
     parts = [f"{META.format(text=told)}# lt_core.{name}\n\n{intro}\n"]
+    if name == "losses":  # what holds for all of them is said once, there
+        rest = summary.partition("\n\n")[2]
+        parts.append(f"```{{eval-rst}}\n.. currentmodule:: lt_core.losses\n\n{rest}\n```\n")
     if values := constants(module):
-        parts.append("Values: " + ", ".join(f"`{value}`" for value in values) + ".\n")
+        parts.append("\n".join(f"- `{value}`: {_names(getattr(module, value))}" for value in values) + "\n")
     parts += [entry(name, key, value) for key, value in public(module).items()]
     return "\n".join(parts)
 

@@ -70,8 +70,8 @@ def measure(loss: nn.Module, scores: Tensor, target: int, reading: str = "margin
 
     Raises:
         ValueError: the loss is no member: an image's gradient depends on the other images, or another class's slope
-            depends on its score; or a gradient is 0, so that nothing can be measured; or fewer than 3 classes, a ``target``
-            outside [0, C), an unknown ``reading``.
+            depends on its score; or a gradient is 0, so that nothing can be measured; fewer than 3 classes, a
+            ``target`` outside [0, C), an unknown ``reading``.
         TypeError: scores that are not floating point.
 
     Example:
