@@ -171,7 +171,7 @@ def column_mean_slope(probabilities: Tensor, class_counts: Counts) -> float | No
 
     Raises:
         ValueError: a wrong shape, no samples, values outside [0, 1], rows that do not sum to 1, a bad count.
-        TypeError: probabilities that are not floating point.
+        TypeError: probabilities that are not floating point, counts that are not numbers.
 
     Source:
         Chapter 13, which shows what it mixes: the prior, the overlap of the classes, and confidence.
@@ -210,8 +210,9 @@ def expected_calibration_error(probabilities: Tensor, targets: Tensor, bins: int
 
     Raises:
         ValueError: a wrong shape, no samples, values outside [0, 1], rows that do not sum to 1, a label
-            outside [0, C).
-        TypeError: probabilities that are not floating point, labels that are not int64.
+            outside [0, C), ``bins`` below 1.
+        TypeError: probabilities that are not floating point, labels that are not int64, ``bins`` that is not a whole
+            number.
 
     Source:
         Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, Eq. 5; computed by torchmetrics.

@@ -29,7 +29,7 @@ def adjust_logits(logits: Tensor, class_counts: Sequence[int] | Mapping[int, int
 
     Raises:
         ValueError: a wrong shape, a NaN logit, a bad count or tau.
-        TypeError: logits that are not floating point.
+        TypeError: logits that are not floating point, an option of the wrong type.
 
     Source:
         Menon et al., "Long-tail learning via logit adjustment", ICLR 2021, Eq. 9.
@@ -70,7 +70,7 @@ def rebalance_predictions(probabilities: Tensor, tau: float = 1.0) -> Tensor:
     Raises:
         ValueError: a wrong shape, no rows, values outside [0, 1], rows that do not sum to 1, a column of
             zeros, a bad tau.
-        TypeError: probabilities that are not floating point.
+        TypeError: probabilities that are not floating point, a tau that is no number.
 
     Source:
         GALA, arXiv:2403.09036, post-hoc prediction re-balancing, as in its released code.
@@ -112,7 +112,7 @@ def rebalance_logits(logits: Tensor, tau: float = 1.0) -> Tensor:
 
     Raises:
         ValueError: a wrong shape, no rows, a logit that is not finite, a bad tau.
-        TypeError: logits that are not floating point.
+        TypeError: logits that are not floating point, an option of the wrong type.
 
     Source:
         As `rebalance_predictions`.
@@ -150,7 +150,7 @@ def tau_normalize(weight: Tensor, tau: float = 1.0) -> Tensor:
 
     Raises:
         ValueError: a wrong shape, a row that is zero or not finite, a bad tau.
-        TypeError: a weight that is not floating point.
+        TypeError: a weight that is not floating point, a tau that is no number.
 
     Source:
         Kang et al., "Decoupling Representation and Classifier for Long-Tailed Recognition", ICLR 2020,

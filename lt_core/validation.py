@@ -242,8 +242,8 @@ def check_targets(
 ) -> None:
     """Raise unless ``targets`` is an int64 tensor of shape (N,) with labels in [0, C).
 
-    With ``ignored`` the label -100 is allowed too: the losses ignore it as PyTorch's do. Data sets and metrics refuse
-    it.
+    With ``ignored`` the label -100 is allowed too: the losses on scores ignore it as PyTorch's do. Data sets, metrics
+    and the loss of centres refuse it.
     """
     if not isinstance(targets, Tensor) or targets.dtype != torch.int64:
         kind = targets.dtype if isinstance(targets, Tensor) else type(targets).__name__
@@ -262,7 +262,7 @@ def check_targets(
         label = int(targets[wrong][0])
         also = f", or {IGNORED} for a sample to ignore" if ignored else ""
         if label == IGNORED:
-            also = "; only the losses ignore that label: leave these samples out here"
+            also = "; that label is not ignored here: leave these samples out"
         raise ValueError(f"{name} holds the label {label}; labels are in [0, {num_classes}){also}")
 
 

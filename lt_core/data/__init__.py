@@ -94,7 +94,8 @@ def load_dataset(
         DataError: files are missing, altered or damaged, or cannot be fetched.
 
     Example:
-        >>> load_dataset("synthetic", imbalance_factor=50).class_counts
+        >>> import lt_core as lt
+        >>> lt.data.load_dataset("synthetic", imbalance_factor=50).class_counts
         [150, 105, 73, 51, 36, 25, 17, 12, 8, 6, 4, 3]
     """
     check_choice("dataset", name, DATASETS)

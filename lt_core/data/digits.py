@@ -47,7 +47,8 @@ def digits_lt(imbalance_factor: float = 100, seed: int = 0, class_order: Sequenc
         test part, as :func:`sklearn.datasets.load_digits` has it.
 
     Example:
-        >>> data = digits_lt()
+        >>> import lt_core as lt
+        >>> data = lt.data.digits_lt()
         >>> data.class_counts
         [124, 74, 44, 26, 16, 9, 5, 3, 2, 1]
         >>> data.train_images.shape, len(data.test_targets)

@@ -24,7 +24,7 @@ class FileList:
     Args:
         train, test: names of the lists; a line is a file's path below the root, a space and its label.
         images: number of training images.
-        classes: C.
+        classes: C, their number.
         largest, smallest: training images of the largest and the smallest class.
         tested: test images of each class.
         pictures: what has to lie below the root.

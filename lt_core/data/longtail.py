@@ -108,7 +108,7 @@ class LongTailedData:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of images and labels, the first 16 digits: another one for other data.
+        """SHA-256 of images and labels, the first 16 digits; another one for other data.
 
         Of images in files, names and sizes stand for their content.
         """
@@ -156,11 +156,13 @@ def class_counts(
         CVPR 2019.
 
     Example:
-        >>> class_counts(num_classes=5, max_count=100, imbalance_factor=100)
+        >>> import lt_core as lt
+        >>> lt.data.class_counts(num_classes=5, max_count=100, imbalance_factor=100)
         [100, 31, 10, 3, 1]
         >>> [sum(class_counts(imbalance_factor=f)) for f in (200, 100, 50, 10)]
         [9502, 10847, 12608, 19573]
-        >>> class_counts(4, 60, 10, profile="step")
+        >>> import lt_core as lt
+        >>> lt.data.class_counts(4, 60, 10, profile="step")
         [60, 60, 6, 6]
     """
     num_classes = check_whole("num_classes", num_classes, 2)
@@ -201,7 +203,8 @@ def counts_in_order(counts: Sequence[int], class_order: Sequence[int] | None) ->
         TypeError: a count or a label is not a whole number.
 
     Example:
-        >>> counts_in_order([100, 10, 1], class_order=[2, 0, 1])
+        >>> import lt_core as lt
+        >>> lt.data.counts_in_order([100, 10, 1], class_order=[2, 0, 1])
         [10, 1, 100]
     """
     places = check_counts(counts, "counts")
@@ -245,7 +248,8 @@ def longtail_indices(targets: ArrayLike | Tensor, counts: Sequence[int], seed: i
         Cao et al., NeurIPS 2019, released code (``imbalance_cifar.py``).
 
     Example:
-        >>> longtail_indices([0, 0, 0, 1, 1, 1], counts=[2, 1], seed=0)
+        >>> import lt_core as lt
+        >>> lt.data.longtail_indices([0, 0, 0, 1, 1, 1], counts=[2, 1], seed=0)
         array([2, 1, 5])
     """
     seed = check_whole("seed", seed, 0, 2**32 - 1)

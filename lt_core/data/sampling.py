@@ -50,7 +50,8 @@ def class_probabilities(
         reverse: Zhou et al., "BBN", CVPR 2020.
 
     Example:
-        >>> class_probabilities([90, 9, 1], "sqrt")
+        >>> import lt_core as lt
+        >>> lt.data.class_probabilities([90, 9, 1], "sqrt")
         tensor([0.7034, 0.2224, 0.0741], dtype=torch.float64)
     """
     counts = torch.tensor(check_counts(class_counts), dtype=torch.float64)

@@ -83,7 +83,8 @@ def synthetic(
         ValueError: an argument is out of range.
 
     Example:
-        >>> data = synthetic()
+        >>> import lt_core as lt
+        >>> data = lt.data.synthetic()
         >>> data.train_images.shape, data.class_counts
         (torch.Size([490, 3, 32, 32]), [150, 105, 73, 51, 36, 25, 17, 12, 8, 6, 4, 3])
         >>> data.class_names[0], data.class_names[-1]

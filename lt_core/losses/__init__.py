@@ -4,7 +4,10 @@ Logits or cosines are (N, C) floating point, targets (N,) int64. Every Module ta
 or None) and ``reduction`` ("mean", "sum", "none"), computes in float32 or wider, and checks its input; checks
 on values are skipped while `torch.compile` traces and inside `torch.func` transforms.
 
-A sample with the label -100 is ignored as PyTorch ignores it: its value is 0, and no mean, weight or state sees it.
+A sample with the label -100 is ignored as PyTorch ignores it: its value is 0, and no mean, weight or state sees it
+(`centroid_loss` alone refuses it). A mean is NaN, as PyTorch's is, where the weights of the batch's samples sum to
+zero: every one is ignored or of weight 0, or there is none.
+
 Class counts and class weights are sequences, arrays or tensors in the order of the labels, or mappings from the label
 and pandas Series, which are put into that order. Where options are numbers, NumPy's and PyTorch's are accepted.
 Constants computed from the counts are float64, and float32 on a device without float64.

@@ -91,7 +91,7 @@ def difficulty_factor(target_cosines: Tensor, detach: bool = True) -> Tensor:
         detach: take DF as a constant when differentiating, as the paper does.
 
     Returns:
-        Factors of the same shape, in [0, 1].
+        Factors of the same shape, in [0, 1] for cosines in [-1, 1], which is not checked.
 
     Source:
         The ALA paper (AAAI 2022), Eq. 6 and the note below it.
@@ -139,8 +139,8 @@ def ala_loss(
     With ``detach=False`` it adds :math:`w_y s^2\, \mathrm{QF}_y\, p_y (1 - \tilde p_y)(p_j - 1[j = y])` to entry j.
 
     Args:
-        cosines: (N, C) floating point in [-1, 1]; up to 1.01 in absolute value they are clamped.
-        targets: (N,) int64 in [0, C).
+        cosines: (N, C) floating point in [-1, 1]; up to 1.01 in absolute value they are clamped, without a gradient.
+        targets: (N,) int64 in [0, C), or -100 for a sample to leave out.
         class_counts: C whole numbers, at least 1 each.
         scale: the factor s, above 0.
         difficulty: True, DF from the cosine; "probability"; or False, no DF: A = QF.
@@ -156,8 +156,9 @@ def ala_loss(
         A scalar, or (N,) with ``reduction="none"``; float32 for half-precision cosines, else their dtype.
 
     Raises:
-        ValueError: a wrong shape, a label outside [0, C), a NaN, a cosine beyond 1.01 in absolute value, a bad option.
-        TypeError: cosines that are not floating point, targets that are not int64.
+        ValueError: a wrong shape, a label outside [0, C) that is not -100, a NaN, a cosine beyond 1.01 in absolute
+            value, a bad option.
+        TypeError: cosines that are not floating point, targets that are not int64, an option of the wrong type.
 
     Source:
         "Adaptive Logit Adjustment Loss for Long-Tailed Visual Recognition", AAAI 2022, Eq. 4-8; the text below Eq. 4
@@ -227,7 +228,7 @@ class ALALoss(CosineMarginLoss):
 
         Args:
             cosines: (N, C) floating point in [-1, 1].
-            targets: (N,) int64 in [0, C).
+            targets: (N,) int64 in [0, C), or -100 for a sample to leave out.
 
         Returns:
             "DF", "QF" and "A", each (N,) and detached. A factor that is switched off is 1; A is what is

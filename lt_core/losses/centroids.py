@@ -31,7 +31,7 @@ def centroid_loss(
 
     Args:
         features: (N, d) floating point.
-        targets: (N,) int64 in [0, C).
+        targets: (N,) int64 in [0, C); -100 is refused, since every image draws a centre.
         centroids: (C, d), of the features' dtype or wider.
         margin: M, at least 0.
         repel: the factor beta, at least 0.
@@ -42,7 +42,7 @@ def centroid_loss(
 
     Raises:
         ValueError: a wrong shape, NaN, a label outside [0, C), a negative option.
-        TypeError: features that are not floating point, targets that are not int64.
+        TypeError: features that are not floating point, targets that are not int64, an option of the wrong type.
 
     Source:
         Liu et al., "Large-Scale Long-Tailed Recognition in an Open World", CVPR 2019, section 3, and the

@@ -34,12 +34,13 @@ class CrossEntropyLoss(Loss):
         reduction: "mean", "sum" or "none".
 
     Shape:
-        logits (N, C) float, targets (N,) int64 in [0, C); a scalar, or (N,) with ``reduction="none"``. Or logits
-        (N, C, d1, ...) with targets (N, d1, ...); or soft targets (N, C), the shares of the classes in an image.
+        logits (N, C) float, targets (N,) int64 in [0, C), or -100 for a sample to leave out; a scalar, or (N,) with
+        ``reduction="none"``. Or logits (N, C, d1, ...) with targets (N, d1, ...); or soft targets (N, C), the shares of
+        the classes in an image.
 
     Raises:
-        ValueError: a wrong shape, a label outside [0, C), a NaN logit, a bad weight or reduction.
-        TypeError: logits that are not floating point, targets that are not int64.
+        ValueError: a wrong shape, a label outside [0, C) that is not -100, a NaN logit, a bad weight or reduction.
+        TypeError: logits that are not floating point, targets that are not int64, an option of the wrong type.
 
     Example:
         >>> import torch, lt_core as lt

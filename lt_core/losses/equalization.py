@@ -48,7 +48,7 @@ def equalization_loss(
 
     Args:
         logits: (N, C) floating point.
-        targets: (N,) int64 in [0, C).
+        targets: (N,) int64 in [0, C), or -100 for a sample to leave out.
         class_counts: C whole numbers, at least 1 each.
         threshold: :math:`\lambda`, the share of the training set below which a class is rare; in [0, 1].
         gamma: probability that a rare class is left out; in [0, 1]. 0 is cross-entropy.
@@ -61,8 +61,8 @@ def equalization_loss(
         A scalar, or (N,) with ``reduction="none"``; float32 for half-precision logits, else their dtype.
 
     Raises:
-        ValueError: a wrong shape, a label outside [0, C), a NaN logit, a bad count or option.
-        TypeError: logits that are not floating point, targets that are not int64.
+        ValueError: a wrong shape, a label outside [0, C) that is not -100, a NaN logit, a bad count or option.
+        TypeError: logits that are not floating point, targets that are not int64, an option of the wrong type.
 
     Source:
         Tan et al., "Equalization Loss for Long-Tailed Object Recognition", CVPR 2020, in its softmax form. The paper's

@@ -33,8 +33,8 @@ def cosface_loss(
         \frac{\partial \ell}{\partial \cos\theta_j} = w_y\, s\,(\tilde p_j - 1[j = y])
 
     Args:
-        cosines: (N, C) floating point in [-1, 1]; up to 1.01 in absolute value they are clamped.
-        targets: (N,) int64 in [0, C).
+        cosines: (N, C) floating point in [-1, 1]; up to 1.01 in absolute value they are clamped, without a gradient.
+        targets: (N,) int64 in [0, C), or -100 for a sample to leave out.
         margin: m, at least 0.
         scale: the factor s, above 0.
         weight: class weights (C,), at least 0, or None.
@@ -44,8 +44,9 @@ def cosface_loss(
         A scalar, or (N,) with ``reduction="none"``; float32 for half-precision cosines, else their dtype.
 
     Raises:
-        ValueError: a wrong shape, a label outside [0, C), a NaN, a cosine beyond 1.01 in absolute value, a bad option.
-        TypeError: cosines that are not floating point, targets that are not int64.
+        ValueError: a wrong shape, a label outside [0, C) that is not -100, a NaN, a cosine beyond 1.01 in absolute
+            value, a bad option.
+        TypeError: cosines that are not floating point, targets that are not int64, an option of the wrong type.
 
     Source:
         Wang et al., "CosFace: Large Margin Cosine Loss for Deep Face Recognition", CVPR 2018.
@@ -124,8 +125,8 @@ def arcface_loss(
     :math:`\theta_y + m > \pi` the attached form takes :math:`\varphi = \cos\theta_y - m \sin m`, with slope 1.
 
     Args:
-        cosines: (N, C) floating point in [-1, 1]; up to 1.01 in absolute value they are clamped.
-        targets: (N,) int64 in [0, C).
+        cosines: (N, C) floating point in [-1, 1]; up to 1.01 in absolute value they are clamped, without a gradient.
+        targets: (N,) int64 in [0, C), or -100 for a sample to leave out.
         margin: m in radians, in [0, pi / 2].
         scale: the factor s, above 0.
         detach: take the margin as a constant when differentiating.
@@ -136,8 +137,9 @@ def arcface_loss(
         A scalar, or (N,) with ``reduction="none"``; float32 for half-precision cosines, else their dtype.
 
     Raises:
-        ValueError: a wrong shape, a label outside [0, C), a NaN, a cosine beyond 1.01 in absolute value, a bad option.
-        TypeError: cosines that are not floating point, targets that are not int64.
+        ValueError: a wrong shape, a label outside [0, C) that is not -100, a NaN, a cosine beyond 1.01 in absolute
+            value, a bad option.
+        TypeError: cosines that are not floating point, targets that are not int64, an option of the wrong type.
 
     Source:
         Deng et al., "ArcFace: Additive Angular Margin Loss for Deep Face Recognition", CVPR 2019, Eq. 3. Detached: the
@@ -216,8 +218,8 @@ def sphereface_loss(
     The slope of the curve itself would be :math:`m \sin(m\theta) / \sin\theta` where :math:`m\theta < \pi`.
 
     Args:
-        cosines: (N, C) floating point in [-1, 1]; up to 1.01 in absolute value they are clamped.
-        targets: (N,) int64 in [0, C).
+        cosines: (N, C) floating point in [-1, 1]; up to 1.01 in absolute value they are clamped, without a gradient.
+        targets: (N,) int64 in [0, C), or -100 for a sample to leave out.
         margin: m, at least 1; 1 is cross-entropy on scaled cosines.
         scale: the factor s, above 0.
         weight: class weights (C,), at least 0, or None.
@@ -227,8 +229,9 @@ def sphereface_loss(
         A scalar, or (N,) with ``reduction="none"``; float32 for half-precision cosines, else their dtype.
 
     Raises:
-        ValueError: a wrong shape, a label outside [0, C), a NaN, a cosine beyond 1.01 in absolute value, a bad option.
-        TypeError: cosines that are not floating point, targets that are not int64.
+        ValueError: a wrong shape, a label outside [0, C) that is not -100, a NaN, a cosine beyond 1.01 in absolute
+            value, a bad option.
+        TypeError: cosines that are not floating point, targets that are not int64, an option of the wrong type.
 
     Source:
         Liu et al., "SphereFace: Deep Hypersphere Embedding for Face Recognition", CVPR 2017, with normalised

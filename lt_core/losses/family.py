@@ -70,7 +70,8 @@ def measure(loss: nn.Module, scores: Tensor, target: int, reading: str = "margin
 
     Raises:
         ValueError: the loss is no member: an image's gradient depends on the other images, or another class's slope
-            depends on its score; or a gradient is 0, so that nothing can be measured.
+            depends on its score; or a gradient is 0, so that nothing can be measured; fewer than 3 classes, a
+            ``target`` outside [0, C), an unknown ``reading``.
         TypeError: scores that are not floating point.
 
     Example:
@@ -161,7 +162,7 @@ class FamilyLoss(Loss):
     should be a constant has to be detached there.
 
     Args:
-        num_classes: C.
+        num_classes: C, at least 2.
         weight: class weights (C,), at least 0, or None; kept as the buffer ``weight``.
         reduction: "mean", "sum" or "none".
 

@@ -34,7 +34,7 @@ def focal_loss(
 
     Args:
         logits: (N, C) floating point.
-        targets: (N,) int64 in [0, C).
+        targets: (N,) int64 in [0, C), or -100 for a sample to leave out.
         gamma: at least 0; 0 is cross-entropy.
         weight: class weights (C,), at least 0, or None.
         reduction: "mean" (divided by the sum of the samples' weights), "sum" or "none".
@@ -43,8 +43,9 @@ def focal_loss(
         A scalar, or (N,) with ``reduction="none"``; float32 for half-precision logits, else their dtype.
 
     Raises:
-        ValueError: a wrong shape, a label outside [0, C), a NaN logit, a bad gamma, weight or reduction.
-        TypeError: logits that are not floating point, targets that are not int64.
+        ValueError: a wrong shape, a label outside [0, C) that is not -100, a NaN logit, a bad gamma, weight or
+            reduction.
+        TypeError: logits that are not floating point, targets that are not int64, an option of the wrong type.
 
     Source:
         Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017, Eq. 4, in its softmax form.

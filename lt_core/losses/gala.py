@@ -64,7 +64,7 @@ def gala_logits(
 
     Args:
         logits: (N, C) floating point.
-        targets: (N,) int64 in [0, C); the released form does not depend on them.
+        targets: (N,) int64 in [0, C), or -100; the released form does not depend on them.
         theta: accumulated gradients (C,), at least 0.
         lambda_pos: :math:`\lambda_+`, at least 0.
         lambda_neg: :math:`\lambda_-`, at least 0.
@@ -75,8 +75,8 @@ def gala_logits(
         Adjusted logits (N, C); float32 for half-precision logits, else their dtype.
 
     Raises:
-        ValueError: a wrong shape, a label outside [0, C), a NaN logit, a negative theta, a bad option.
-        TypeError: logits or theta that are not floating point, targets that are not int64.
+        ValueError: a wrong shape, a label outside [0, C) that is not -100, a NaN logit, a negative theta, a bad option.
+        TypeError: logits or theta that are not floating point, targets that are not int64, an option of the wrong type.
 
     Source:
         The formula in the GALA repository (formula.svg), and its released code.
@@ -113,7 +113,7 @@ def gala_loss(
 
     Args:
         logits: (N, C) floating point.
-        targets: (N,) int64 in [0, C).
+        targets: (N,) int64 in [0, C), or -100 for a sample to leave out.
         theta: accumulated gradients (C,), at least 0.
         lambda_pos: at least 0.
         lambda_neg: at least 0; without effect in the released form.
@@ -126,8 +126,8 @@ def gala_loss(
         A scalar, or (N,) with ``reduction="none"``; float32 for half-precision logits, else their dtype.
 
     Raises:
-        ValueError: a wrong shape, a label outside [0, C), a NaN logit, a negative theta, a bad option.
-        TypeError: logits or theta that are not floating point, targets that are not int64.
+        ValueError: a wrong shape, a label outside [0, C) that is not -100, a NaN logit, a negative theta, a bad option.
+        TypeError: logits or theta that are not floating point, targets that are not int64, an option of the wrong type.
 
     Example:
         >>> import torch, lt_core as lt
@@ -183,11 +183,12 @@ class GALALoss(Loss):
         theta: buffer :math:`\theta`, (C,). Both are float32 or wider, in the state dict, and 0 at the start.
 
     Shape:
-        logits (N, C) float, targets (N,) int64 in [0, C); a scalar, or (N,) with ``reduction="none"``.
+        logits (N, C) float, targets (N,) int64 in [0, C), or -100 for a sample to leave out; a scalar, or (N,) with
+        ``reduction="none"``.
 
     Raises:
-        ValueError: a wrong shape, a label outside [0, C), a NaN logit, a bad option.
-        TypeError: logits that are not floating point, targets that are not int64.
+        ValueError: a wrong shape, a label outside [0, C) that is not -100, a NaN logit, a bad option.
+        TypeError: logits that are not floating point, targets that are not int64, an option of the wrong type.
 
     Source:
         "Gradient-Aware Logit Adjustment Loss for Long-tailed Classifier", arXiv:2403.09036, its repository's
@@ -226,7 +227,7 @@ class GALALoss(Loss):
 
     @property
     def phi(self) -> Tensor:
-        """Accumulated negative gradients: ``theta``, because on each sample they add up to the positive."""
+        """Accumulated negative gradients; they are ``theta``, because on each sample they add up to the positive."""
         return self.theta
 
     def log_theta(self) -> Tensor:

@@ -65,8 +65,8 @@ def gcl_loss(
     all counts are equal there is no cloud.
 
     Args:
-        cosines: (N, C) floating point in [-1, 1]; up to 1.01 in absolute value they are clamped.
-        targets: (N,) int64 in [0, C).
+        cosines: (N, C) floating point in [-1, 1]; up to 1.01 in absolute value they are clamped, without a gradient.
+        targets: (N,) int64 in [0, C), or -100 for a sample to leave out.
         class_counts: C whole numbers, at least 1 each.
         margin: m, at least 0.
         scale: the factor s, above 0.
@@ -81,8 +81,9 @@ def gcl_loss(
         A scalar, or (N,) with ``reduction="none"``; float32 for half-precision cosines, else their dtype.
 
     Raises:
-        ValueError: a wrong shape, a label outside [0, C), a NaN, a cosine beyond 1.01 in absolute value, a bad option.
-        TypeError: cosines that are not floating point, targets that are not int64.
+        ValueError: a wrong shape, a label outside [0, C) that is not -100, a NaN, a cosine beyond 1.01 in absolute
+            value, a bad option.
+        TypeError: cosines that are not floating point, targets that are not int64, an option of the wrong type.
 
     Source:
         Li, Cheung and Lu, "Long-tailed Visual Recognition via Gaussian Clouded Logit Adjustment", CVPR 2022, with the

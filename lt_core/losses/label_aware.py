@@ -46,7 +46,7 @@ def label_aware_smoothing_loss(
 
     Args:
         logits: (N, C) floating point.
-        targets: (N,) int64 in [0, C).
+        targets: (N,) int64 in [0, C), or -100 for a sample to leave out.
         class_counts: C whole numbers, at least 1 each.
         head: :math:`\epsilon` of the largest class, in [0, 1].
         tail: :math:`\epsilon` of the rarest class, in [0, 1].
@@ -57,8 +57,8 @@ def label_aware_smoothing_loss(
         A scalar, or (N,) with ``reduction="none"``; float32 for half-precision logits, else their dtype.
 
     Raises:
-        ValueError: a wrong shape, a label outside [0, C), a NaN logit, a bad option.
-        TypeError: logits that are not floating point, targets that are not int64.
+        ValueError: a wrong shape, a label outside [0, C) that is not -100, a NaN logit, a bad option.
+        TypeError: logits that are not floating point, targets that are not int64, an option of the wrong type.
 
     Source:
         Zhong et al., "Improving Calibration for Long-Tailed Recognition", CVPR 2021, Eq. 4-5, the concave form; the

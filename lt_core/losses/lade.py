@@ -44,7 +44,7 @@ def lade_estimates(logits: Tensor, targets: Tensor, class_counts: Counts, form: 
 
     Args:
         logits: (N, C) floating point.
-        targets: (N,) int64 in [0, C).
+        targets: (N,) int64 in [0, C), or -100 for a sample to leave out.
         class_counts: C whole numbers, at least 1 each.
         form: "released" or "derived".
 
@@ -52,8 +52,8 @@ def lade_estimates(logits: Tensor, targets: Tensor, class_counts: Counts, form: 
         Estimates (C,), float32 or wider, with gradient; NaN for a class that the batch has not.
 
     Raises:
-        ValueError: a wrong shape, a label outside [0, C), a NaN logit, a bad count, an unknown form.
-        TypeError: logits that are not floating point, targets that are not int64.
+        ValueError: a wrong shape, a label outside [0, C) that is not -100, a NaN logit, a bad count, an unknown form.
+        TypeError: logits that are not floating point, targets that are not int64, an option of the wrong type.
 
     Example:
         >>> import torch, lt_core as lt
@@ -109,7 +109,7 @@ def lade_loss(
 
     Args:
         logits: (N, C) floating point.
-        targets: (N,) int64 in [0, C).
+        targets: (N,) int64 in [0, C), or -100 for a sample to leave out.
         class_counts: C whole numbers, at least 1 each.
         alpha: strength of the regulariser, at least 0; 0 is `balanced_softmax_loss`.
         lam: :math:`\lambda`, what keeps :math:`r_c` near 0; at least 0.
@@ -121,8 +121,8 @@ def lade_loss(
         A scalar, or (N,) with ``reduction="none"``; float32 for half-precision logits, else their dtype.
 
     Raises:
-        ValueError: a wrong shape, a label outside [0, C), a NaN logit, a bad count or option.
-        TypeError: logits that are not floating point, targets that are not int64.
+        ValueError: a wrong shape, a label outside [0, C) that is not -100, a NaN logit, a bad count or option.
+        TypeError: logits that are not floating point, targets that are not int64, an option of the wrong type.
 
     Source:
         Hong et al., "Disentangling Label Distribution for Long-tailed Visual Recognition", CVPR 2021, and the released

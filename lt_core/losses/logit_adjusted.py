@@ -41,7 +41,7 @@ def logit_adjusted_loss(
 
     Args:
         logits: (N, C) floating point.
-        targets: (N,) int64 in [0, C).
+        targets: (N,) int64 in [0, C), or -100 for a sample to leave out.
         class_counts: C whole numbers, at least 1 each.
         tau: strength of the adjustment, at least 0; 0 is cross-entropy.
         weight: class weights (C,), at least 0, or None.
@@ -51,8 +51,8 @@ def logit_adjusted_loss(
         A scalar, or (N,) with ``reduction="none"``; float32 for half-precision logits, else their dtype.
 
     Raises:
-        ValueError: a wrong shape, a label outside [0, C), a NaN logit, a bad count or option.
-        TypeError: logits that are not floating point, targets that are not int64.
+        ValueError: a wrong shape, a label outside [0, C) that is not -100, a NaN logit, a bad count or option.
+        TypeError: logits that are not floating point, targets that are not int64, an option of the wrong type.
 
     Source:
         Menon et al., "Long-tail learning via logit adjustment", ICLR 2021, Eq. 10.
@@ -131,7 +131,7 @@ def balanced_softmax_loss(
 
     Args:
         logits: (N, C) floating point.
-        targets: (N,) int64 in [0, C).
+        targets: (N,) int64 in [0, C), or -100 for a sample to leave out.
         class_counts: C whole numbers, at least 1 each.
         weight: class weights (C,), at least 0, or None.
         reduction: "mean" (divided by the sum of the samples' weights), "sum" or "none".
@@ -140,8 +140,8 @@ def balanced_softmax_loss(
         A scalar, or (N,) with ``reduction="none"``; float32 for half-precision logits, else their dtype.
 
     Raises:
-        ValueError: a wrong shape, a label outside [0, C), a NaN logit, a bad count or option.
-        TypeError: logits that are not floating point, targets that are not int64.
+        ValueError: a wrong shape, a label outside [0, C) that is not -100, a NaN logit, a bad count or option.
+        TypeError: logits that are not floating point, targets that are not int64, an option of the wrong type.
 
     Source:
         Ren et al., "Balanced Meta-Softmax for Long-Tailed Visual Recognition", NeurIPS 2020, Theorem 1.

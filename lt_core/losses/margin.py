@@ -22,7 +22,7 @@ class CosineMarginLoss(Loss, ABC):
     subclass says what the margin is, by overriding `margin`, and nothing else.
 
     Args:
-        num_classes: C.
+        num_classes: C, the number of classes.
         scale: the factor s, above 0.
         weight: class weights (C,), at least 0, or None; kept as the buffer ``weight``.
         reduction: "mean", "sum" or "none".

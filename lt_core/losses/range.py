@@ -33,8 +33,8 @@ def range_loss(
 
     Args:
         features: (N, d) floating point.
-        targets: (N,) int64 in [0, C); a row with the label -100 is left out.
-        num_classes: C.
+        targets: (N,) int64 in [0, C), or -100 for a row to leave out.
+        num_classes: C, at least 2.
         k: at least 1.
         margin: M, at least 0, of squared distances.
         intra: :math:`\alpha`, at least 0.
@@ -44,8 +44,8 @@ def range_loss(
         A scalar, at least 0; float32 for half-precision features, else their dtype.
 
     Raises:
-        ValueError: a wrong shape, a label outside [0, C), a NaN feature, a bad option.
-        TypeError: features that are not floating point, targets that are not int64.
+        ValueError: a wrong shape, a label outside [0, C) that is not -100, a NaN feature, a bad option.
+        TypeError: features that are not floating point, targets that are not int64, an option of the wrong type.
 
     Source:
         Zhang et al., "Range Loss for Deep Face Recognition with Long-Tailed Training Data", ICCV 2017. The authors have
@@ -67,7 +67,7 @@ class RangeLoss(nn.Module):
     """Module form of `range_loss`.
 
     Args:
-        num_classes: C.
+        num_classes: C, at least 2.
         k: at least 1.
         margin: of squared distances, at least 0.
         intra: weight of the first term, at least 0.

@@ -61,7 +61,8 @@ def loss_options(name: str) -> tuple[str, ...]:
     """What the loss called ``name`` takes besides its counts or number of classes.
 
     Example:
-        >>> loss_options("la")
+        >>> import lt_core as lt
+        >>> lt.losses.loss_options("la")
         ('tau', 'weight', 'reduction')
     """
     parameters = inspect.signature(_BUILDERS[check_choice("loss", name, LOSS_NAMES)]).parameters

@@ -41,7 +41,7 @@ def class_balanced_focal_loss(
 
     Args:
         logits: (N, C) floating point.
-        targets: (N,) int64 in [0, C).
+        targets: (N,) int64 in [0, C), or -100 for a sample to leave out.
         class_counts: C whole numbers, at least 1 each.
         gamma: at least 0; 0 is a sum of binary cross-entropies.
         beta: in [0, 1), of the class-balanced weights; 0 makes them 1.
@@ -53,8 +53,8 @@ def class_balanced_focal_loss(
         A scalar, or (N,) with ``reduction="none"``; float32 for half-precision logits, else their dtype.
 
     Raises:
-        ValueError: a wrong shape, a label outside [0, C), a NaN logit, a bad count or option.
-        TypeError: logits that are not floating point, targets that are not int64.
+        ValueError: a wrong shape, a label outside [0, C) that is not -100, a NaN logit, a bad count or option.
+        TypeError: logits that are not floating point, targets that are not int64, an option of the wrong type.
 
     Source:
         Cui et al., "Class-Balanced Loss Based on Effective Number of Samples", CVPR 2019, section 4.3, and the released

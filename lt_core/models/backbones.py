@@ -73,7 +73,7 @@ class Backbone(nn.Module):
 
     Args:
         name: one of `TORCHVISION`.
-        num_classes: C.
+        num_classes: C, the number of classes.
         classifier: "linear" (with bias) or "cosine" (no bias, outputs cosines times ``scale``).
         scale: factor on the cosines; unused by "linear".
         classifier_init: of a linear classifier: "kaiming", normal of variance 2 / d, or "default", PyTorch's own.

@@ -124,10 +124,10 @@ class CausalNormClassifier(nn.Module):
 
     Args:
         in_features: dimension d of the features, a multiple of ``parts``.
-        num_classes: C.
+        num_classes: C, the number of classes.
         alpha: what is taken off; 0 is nothing.
-        parts: K.
-        scale: s.
+        parts: K, into which a feature is cut.
+        scale: the factor s.
         gamma: added to the weights' norms.
         momentum: of the mean feature, which is a sum that forgets: only its direction counts.
 
@@ -226,8 +226,8 @@ class MemoryClassifier(nn.Module):
 
     Args:
         in_features: dimension d of the features.
-        num_classes: C.
-        scale: s.
+        num_classes: C, the number of classes.
+        scale: the factor s.
 
     Shape:
         features (N, d) to logits (N, C), in float32 or wider under any autocast; ``memory`` is (C, d).
@@ -268,7 +268,7 @@ class MemoryNetwork(nn.Module):
 
     Args:
         network: gives all but the classifier.
-        num_classes: C.
+        num_classes: C, the number of classes.
         size: height and width of the images, which decide those of the maps.
 
     Shape:

@@ -18,7 +18,7 @@ class ScaledClassifier(nn.Module):
 
     Args:
         classifier: features (N, d) to logits (N, C).
-        num_classes: C.
+        num_classes: C, the number of classes.
 
     Shape:
         features (N, d) to (N, C).
@@ -53,8 +53,8 @@ class AlignedClassifier(nn.Module):
 
     Args:
         classifier: features (N, d) to logits (N, C).
-        in_features: d.
-        num_classes: C.
+        in_features: d, the length of a feature.
+        num_classes: C, the number of classes.
         form: "released" or "paper".
 
     Shape:
@@ -97,8 +97,8 @@ class NearestMeanClassifier(nn.Module):
     with :math:`\bar x` the mean of all features, each image alike. The means are not normalised again.
 
     Args:
-        in_features: d.
-        num_classes: C.
+        in_features: d, the length of a feature.
+        num_classes: C, the number of classes.
 
     Shape:
         features (N, d) to (N, C); computed in float32 or wider under any autocast.

@@ -56,7 +56,7 @@ class ResNetCIFAR(nn.Module):
 
     Args:
         blocks: basic blocks a stage; the depth is 6 * blocks + 2.
-        num_classes: C.
+        num_classes: C, the number of classes.
         classifier: "linear" (with bias) or "cosine" (no bias, outputs cosines times ``scale``).
         scale: factor on the cosines; unused by "linear".
         classifier_init: of the linear classifier's weights. "kaiming": normal of variance 2 / 64, as LDAM-DRW's code.

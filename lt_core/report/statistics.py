@@ -26,6 +26,7 @@ def mean_sd(values: Sequence[float | None], digits: int = 1) -> str:
     """``"38.3 ± 0.4"`` over several runs (sample standard deviation), ``"38.3"`` for one, ``"–"`` where None occurs.
 
     Example:
+        >>> from lt_core.report import mean_sd
         >>> mean_sd([38.0, 39.0]), mean_sd([38.25]), mean_sd([None])
         ('38.5 ± 0.7', '38.2', '–')
     """
@@ -186,7 +187,8 @@ def analyse(values: Values) -> Analysis:
             each method's).
 
     Example:
-        >>> table = analyse({"A": {0: 30.0, 1: 31.0, 2: 32.0}, "B": {0: 33.0, 1: 36.0, 2: 36.0}})
+        >>> import lt_core as lt
+        >>> table = lt.report.analyse({"A": {0: 30.0, 1: 31.0, 2: 32.0}, "B": {0: 33.0, 1: 36.0, 2: 36.0}})
         >>> table.degrees, round(table.sd, 2), str(table.contrasts([("B", "A")])[0])
         (2, 0.71, '+4.0 [+1.5, +6.5]')
     """
@@ -216,7 +218,8 @@ def second_stages(stages: Mapping[str, tuple[Mapping[int, float], Mapping[int, f
         ValueError: no stage, or seeds that differ within or between stages.
 
     Example:
-        >>> found = second_stages({"A, adjusted": ({0: 33.0, 1: 34.5}, {0: 30.0, 1: 31.0})})
+        >>> import lt_core as lt
+        >>> found = lt.report.second_stages({"A, adjusted": ({0: 33.0, 1: 34.5}, {0: 30.0, 1: 31.0})})
         >>> print(found["A, adjusted"])
         +3.2 [+0.1, +6.4]
     """

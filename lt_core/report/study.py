@@ -56,7 +56,7 @@ class Run:
 
     @property
     def last(self) -> Mapping[str, Any]:
-        """Results of the last epoch: the headline."""
+        """Results of the last epoch, the headline."""
         return self.record["final"]["last"]
 
     @property
@@ -71,7 +71,7 @@ class Run:
 
     @property
     def changes(self) -> dict[str, Any]:
-        """What the run has otherwise than its recipe: ``{}``, or such as ``{"augmentation": "none"}``."""
+        """What the run has otherwise than its recipe, by the setting's name; empty where nothing differs."""
         recipe = RECIPES[str(self.config.recipe)]
         return {name: value for name in CHANGES if (value := getattr(self.config, name)) != getattr(recipe, name)}
 
@@ -137,7 +137,8 @@ class Study:
             MissingRuns: no run is left, or a named method has none.
 
         Example:
-            >>> study = load_study("short")  # doctest: +SKIP
+            >>> import lt_core as lt
+            >>> study = lt.report.load_study("short")  # doctest: +SKIP
             >>> page = study.only("GALA", seeds=(0, 1, 2)) | study.only("ALA", class_order="any")  # doctest: +SKIP
         """
         return self._part(self.select(*methods, **conditions))

@@ -347,6 +347,8 @@ def train(
         The record (see `lt_core.records`).
 
     Raises:
+        ValueError: an option that is not allowed, or a batch size that does not fit the processes or the data.
+        TypeError: ``checkpoint_every`` that is not a whole number.
         TrainingError: no such device, a run directory that holds a run already, is in use or cannot be written, or a
             loss that is not finite.
         CheckpointError: a checkpoint that is damaged, of another configuration, or cannot be written.

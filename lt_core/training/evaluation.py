@@ -125,7 +125,9 @@ def evaluate(
             finished.
 
     Raises:
-        ValueError: an unknown method, or tau without a method.
+        ValueError: an unknown method (the message calls it ``posthoc``, as the command line does), tau without a
+            method, a bad tau or device.
+        TypeError: a tau that is not a number.
         CheckpointError: there is no checkpoint, or it is not one of ours.
     """
     if method is not None:

@@ -230,12 +230,14 @@ class RunConfig:
             "resized_crop" or "resized_crop_jitter", with which they are read while the network trains. None is "none"
             for digits, else the recipe's.
         schedule: "step" or "cosine", each with its recipe's warm-up, "annealing" or "thirds", which have none.
-        learning_rate, weight_decay: positive; at least 0.
+        learning_rate: above 0.
+        weight_decay: at least 0.
         backbone: "resnet32", "resnet8" or one of `lt_core.models.TORCHVISION`; of "features" it is "none".
         classifier: "linear" or "cosine"; a loss on cosines needs "cosine".
         classifier_init: of a linear classifier: "kaiming" (LDAM-DRW's) or "default" (PyTorch's, and GALA's). It does
             nothing to a cosine classifier, beside which another value than the recipe's is refused.
-        epochs, batch_size: positive whole numbers.
+        epochs: at least 1.
+        batch_size: at least 2.
         seed: of initialisation, order and augmentation.
         subset_seed: of the long-tailed subset (0 is the canonical one).
         class_order: which class takes which place of the profile; see `lt_core.data.cifar100_lt`.
@@ -506,7 +508,7 @@ class RunConfig:
 
     @property
     def run_name(self) -> str:
-        """The run's name, such as ``ldam-drw-if100-s0``: another one for every other configuration of the recipe.
+        """The run's name, such as ``ldam-drw-if100-s0``; another one for every other configuration of the recipe.
 
         What is as usual is not named: CIFAR100-LT, and what the recipe itself has for this data set.
         """

@@ -131,7 +131,7 @@ class GalaAccumulators(Explorer):
 
     @property
     def log_theta(self) -> np.ndarray:
-        r""":math:`\log(\theta + \epsilon)` at the shown step, (C,): what :math:`\lambda_1` multiplies."""
+        r"""The logarithms that ``lambda_pos`` multiplies, (C,), at the shown step."""
         if not self.theta:
             raise RuntimeError(
                 "theta is empty: the page computes it; show the widget first, and read it in a later cell"
@@ -140,12 +140,12 @@ class GalaAccumulators(Explorer):
 
     @property
     def slope(self) -> float:
-        r"""Slope of the line fitted to :math:`\log(\theta + \epsilon)` over :math:`\log n`; balanced softmax has 1."""
+        r"""Slope of the line fitted to ``log_theta`` over the logarithms of the counts; balanced softmax has 1."""
         return float(np.polyfit(np.log(self.class_counts), self.log_theta, deg=1)[0])
 
     @property
     def effective_counts(self) -> np.ndarray:
-        r""":math:`\theta + \epsilon` times the factor that gives it the counts' geometric mean, (C,).
+        r"""What is added up, plus epsilon, scaled to the geometric mean of the counts, (C,).
 
         A common factor cancels in the softmax, so with :math:`\lambda_1 = 1` the released form is, at this step, a
         balanced softmax with these counts.

@@ -147,6 +147,6 @@ class MarginCurves(Explorer):
 
     @property
     def smaller_above(self) -> float:
-        """1 - 2 Δ / QF at ``images``: above this target cosine ALA's margin is smaller than LDAM's."""
+        """1 - 2 Δ / QF at ``images``; above this target cosine ALA's margin is smaller than LDAM's."""
         margins = self.margins
         return 1 - 2 * margins["LDAM"] / margins["QF"]

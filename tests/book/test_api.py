@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import sys
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "book" / "tools"))
 
 import api
 from check_pages import toc_pages
+from pages import displays
 
 import lt_core
 
@@ -43,18 +44,44 @@ def test_every_public_name_is_described_and_on_its_page(name: str) -> None:
     assert others - modules == set(api.constants(module))
 
 
+def test_what_is_derived_is_there() -> None:
+    """A label of `DERIVED` is a display of a chapter, and its names are public."""
+    shown = {label for path in api.chapters() for label, _ in displays(api.prose(path))}
+    assert set(api.DERIVED) <= shown
+    names = " ".join(api.DERIVED.values()).split()
+    assert len(names) == len(set(names))
+    for module, name in (text.split(".") for text in names):
+        assert name in api.public(importlib.import_module(f"lt_core.{module}")), name
+
+
 def test_chapters_and_tests_are_found() -> None:
-    from lt_core.losses import ALALoss, gala_loss
+    from lt_core.data import check_files
+    from lt_core.losses import ALALoss, centroid_loss, lade_loss
 
-    assert api.chapter(ALALoss) == "{doc}`06 </book/part2_adjusting/06_ala>`"
-    assert api.chapter(gala_loss) == "{doc}`07 </book/part2_adjusting/07_gala>`"
-    assert api.tested("ALALoss", ALALoss) == "tests/losses/test_ala_loss.py"
-    assert api.chapter(Path) == ""
+    assert api.chapter("losses", "ALALoss", ALALoss) == "Derived in chapter {doc}`06 </book/part2_adjusting/06_ala>`"
+    assert api.chapter("losses", "centroid_loss", centroid_loss) == ""
+    assert api.chapter("data", "check_files", check_files) == ""
+    assert api.chapter("losses", "LADELoss", lt_core.losses.LADELoss).startswith("Mentioned in chapters {doc}`08 ")
+    assert api.chapter("losses", "lade_loss", lade_loss) == ""
+    assert api.tested("losses", "ALALoss", ALALoss) == "tests/losses/test_ala_loss.py"
 
 
-def test_a_name_without_any_test_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    from lt_core.losses import ALALoss
+def test_a_bare_word_is_no_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    code = "import lt_core as lt\nfrom lt_core.report import study\nlt.losses.ALALoss(n)\nstudy.Run\nsave = show(1)\n"
+    found = api.uses(ast.parse(code))
+    whole = {"lt_core.losses.ALALoss": 1, "lt_core.report.study.Run": 1}
+    assert found == {**whole, "lt_core": 1, "lt_core.losses": 1, "lt_core.report.study": 1}
+    monkeypatch.setattr(api, "tests", lambda: {"tests/test_other.py": found})
+    assert api.tested("losses", "ALALoss", lt_core.losses.ALALoss) == "tests/test_other.py"
+    assert api.tested("losses", "ala_loss", lt_core.losses.ala_loss) == ""
 
-    monkeypatch.setattr(api, "tests", lambda: {"tests/test_other.py": Counter(["nothing"])})
-    with pytest.raises(ValueError, match="no test uses ALALoss"):
-        api.tested("ALALoss", ALALoss)
+
+def test_a_colon_in_a_propertys_first_line_is_an_error() -> None:
+    class Split:
+        @property
+        def both(self) -> int:
+            """Two: one and one."""
+            return 2
+
+    with pytest.raises(ValueError, match=r"Split\.both: a colon"):
+        list(api._documented(Split))
