@@ -69,7 +69,7 @@ def test_known_figures() -> None:
     records = {figure.name: figure.records for figure in figures()}
     assert records["fig-01-toy"] == ()
     assert records["fig-11-groups"] == ("study/short",)
-    assert set(records["fig-11-priors"]) == {"study/plain", "study/short"}
+    assert set(records["fig-11-priors"]) == {"study/plain", "study/short", "study/strong"}
 
 
 def test_a_caption_without_markup() -> None:
