@@ -53,6 +53,11 @@ def epoch_generator(seed: int, epoch: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(state[0]) << 32 | int(state[1]))
 
 
+def followed_by(earlier: list[Any], now: Any) -> list[Any]:
+    """What the processes of a run had, in their order; what stays the same is named once."""
+    return earlier if earlier[-1] == now else [*earlier, now]
+
+
 class Trainer:
     """One run, epoch by epoch; its `state_dict` is what a checkpoint holds."""
 
@@ -134,10 +139,9 @@ class Trainer:
         self.history, self.best, self.seconds = state["history"], state["best"], state["seconds"]
         self.best_rebalanced = state["best_rebalanced"]
         self.seconds.setdefault("cpu", math.nan)  # not measured by the first versions
-        earlier = state.get("commits", [None])  # not noted by the first versions
-        self.commits = earlier if earlier[-1] == self.commits[0] else [*earlier, *self.commits]
-        before = state.get("machines", self.machines)  # likewise
-        self.machines = before if before[-1] == self.machines[0] else [*before, *self.machines]
+        # The first versions noted neither.
+        self.commits = followed_by(state.get("commits", [None]), self.commits[0])
+        self.machines = followed_by(state.get("machines", self.machines), self.machines[0])
         torch.set_rng_state(state["rng"])
         if self.device.type == "cuda" and state["cuda_rng"]:
             torch.cuda.set_rng_state_all(state["cuda_rng"])
@@ -168,6 +172,7 @@ class Trainer:
         parts = [slice(whole.start + rank, whole.stop, processes) for whole in wholes]
         for whole, part, batch in zip(wholes, parts, in_batches(images, parts, self.device), strict=True):
             targets = all_targets[part]
+            # Copies, since a replayed step writes into the buffers themselves.
             buffers = {} if pushes is None else {name: b.clone() for name, b in self.loss.named_buffers()}
             loss, outputs = self.step(batch, targets, all_targets[whole], *(other[part] for other in others))
             targets = targets if targets.ndim == 1 else targets[:, 0]

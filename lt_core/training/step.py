@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -76,15 +77,15 @@ class TrainStep:
         is this process's part, and ``whole`` the labels of all parts.
         """
         if not self.captures or len(images) != self.strategy.config.batch_size:
-            return self._update(images, targets, whole, *others)
+            return self._update(whole, images, targets, *others)
         self.full_batches += 1
         if self.full_batches <= WARM_UP:
-            return self._update(images, targets, whole, *others)
-        if self.graph is None:
-            self.graph = CapturedUpdate(self._update, self.loss, images, targets, None, *others)
-        return self.graph(images, targets, None, *others)
+            return self._update(whole, images, targets, *others)
+        if self.graph is None:  # of one process, where the batch is the whole one
+            self.graph = CapturedUpdate(partial(self._update, None), self.loss, images, targets, *others)
+        return self.graph(images, targets, *others)
 
-    def _update(self, images: Tensor, targets: Tensor, whole: Tensor | None, *others: Tensor) -> tuple[Tensor, Tensor]:
+    def _update(self, whole: Tensor | None, images: Tensor, targets: Tensor, *others: Tensor) -> tuple[Tensor, Tensor]:
         with trusted_values(), torch.set_grad_enabled(self.strategy.learns):
             loss, outputs = self.forward(images, targets, *others)
         if not self.strategy.learns:
@@ -114,10 +115,8 @@ class CapturedUpdate:
     value is copied into the old tensor, inside the graph, and the loss keeps that.
     """
 
-    def __init__(
-        self, update: Callable[..., tuple[Tensor, Tensor]], loss: torch.nn.Module, *batch: Tensor | None
-    ) -> None:
-        self.batch = [None if part is None else part.clone() for part in batch]
+    def __init__(self, update: Callable[..., tuple[Tensor, Tensor]], loss: torch.nn.Module, *batch: Tensor) -> None:
+        self.batch = [part.clone() for part in batch]
         self.graph = torch.cuda.CUDAGraph()
         buffers = dict(loss.named_buffers())
         with torch.cuda.graph(self.graph):
@@ -129,9 +128,8 @@ class CapturedUpdate:
             path, _, last = name.rpartition(".")
             setattr(loss.get_submodule(path), last, buffer)
 
-    def __call__(self, *batch: Tensor | None) -> tuple[Tensor, Tensor]:
+    def __call__(self, *batch: Tensor) -> tuple[Tensor, Tensor]:
         for part, new in zip(self.batch, batch, strict=True):
-            if part is not None and new is not None:
-                part.copy_(new)
+            part.copy_(new)
         self.graph.replay()
         return self.results
