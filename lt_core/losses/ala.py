@@ -192,6 +192,10 @@ class ALALoss(CosineMarginLoss):
         weight: class weights (C,), at least 0, or None; kept as the buffer ``weight``.
         reduction: "mean", "sum" or "none".
 
+    Attributes:
+        class_factors: buffer (C,), float64: what multiplies DF, the quantity factors;
+            zeros where both factors are off.
+
     Example:
         >>> import lt_core as lt
         >>> lt.losses.ALALoss([500, 5], quantity="log2").class_factors

@@ -124,16 +124,19 @@ def tie_odds(loss: nn.Module, level: float = 0.0, draws: int = 1) -> float:
 
     In the population, the expected gradient :math:`P_1\, g^{(1)} + P_2\, g^{(2)}` of an image is zero at the optimum,
     where :math:`g^{(k)}` is the gradient under the label k. At equal scores that gives
-    :math:`P_2 / P_1 = -g_1^{(1)} / g_1^{(2)}`. Odds of 1 are those of plain accuracy on the training distribution; with
-    counts 100 and 1, odds of 0.01 are those of balanced accuracy.
+    :math:`P_2 / P_1 = -g_1^{(1)} / g_1^{(2)}`, and the second score has to say the same. Odds of 1 are those of plain
+    accuracy on the training distribution; with counts 100 and 1, odds of 0.01 are those of balanced accuracy.
 
     Args:
-        loss: a Module of two classes whose gradients sum to zero; measured in eval mode unless ``draws`` is above 1.
+        loss: a Module of two classes; measured in eval mode unless ``draws`` is above 1.
         level: the two scores.
         draws: above 1, the mean gradient of that many images in training mode, each with its own draw.
 
     Returns:
         The odds.
+
+    Raises:
+        ValueError: the two scores ask for different odds, so that no population is at rest at this tie.
 
     Example:
         >>> import lt_core as lt
@@ -147,8 +150,12 @@ def tie_odds(loss: nn.Module, level: float = 0.0, draws: int = 1) -> float:
             scores = torch.full((draws, 2), level, dtype=torch.float64, requires_grad=True)
             value = loss(scores, torch.full((draws,), target))
             (gradient,) = torch.autograd.grad(value, scores)
-            pulls.append(gradient[:, 0].mean().item())
-    return -pulls[0] / pulls[1]
+            pulls.append(gradient.mean(dim=0).tolist())
+    odds, other = (-own / push for own, push in zip(*pulls, strict=True))  # as the first score has it, and the second
+    if not math.isclose(odds, other, rel_tol=SAME):
+        name = type(loss).__name__
+        raise ValueError(f"{name} is at rest at no tie: its scores ask for two odds, {odds:g} and {other:g}")
+    return odds
 
 
 class FamilyLoss(Loss):

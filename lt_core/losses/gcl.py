@@ -123,6 +123,9 @@ class GCLLoss(Loss):
         reduction: "mean", "sum" or "none".
         gamma: of the focal factor, at least 0.
 
+    Attributes:
+        cloud_sizes: buffer (C,), float64: each class's cloud, from 0 for the largest class to ``noise``.
+
     Example:
         >>> import lt_core as lt
         >>> lt.losses.GCLLoss([500, 50, 5]).cloud_sizes

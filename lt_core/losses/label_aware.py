@@ -88,6 +88,9 @@ class LabelAwareSmoothingLoss(Loss):
         weight: class weights (C,), at least 0, or None; kept as the buffer ``weight``.
         reduction: "mean", "sum" or "none".
 
+    Attributes:
+        smoothing: buffer (C,), float64: :math:`\epsilon` of each class.
+
     Example:
         >>> import lt_core as lt
         >>> lt.losses.LabelAwareSmoothingLoss([500, 50, 5]).smoothing

@@ -107,6 +107,9 @@ class LDAMLoss(CosineMarginLoss):
         weight: class weights (C,), at least 0, or None; kept as the buffer ``weight``.
         reduction: "mean", "sum" or "none".
 
+    Attributes:
+        margins: buffer (C,), float64: each class's margin.
+
     Example:
         >>> import lt_core as lt
         >>> lt.losses.LDAMLoss([500, 5]).margins

@@ -79,7 +79,7 @@ def vs_loss(
 
 
 class VSLoss(Loss):
-    """Module form of `vs_loss`.
+    r"""Module form of `vs_loss`.
 
     Args:
         class_counts: C whole numbers, at least 1 each.
@@ -87,6 +87,10 @@ class VSLoss(Loss):
         tau: strength of the prior, at least 0.
         weight: class weights (C,), at least 0, or None; kept as the buffer ``weight``.
         reduction: "mean", "sum" or "none".
+
+    Attributes:
+        temperatures: buffer (C,), float64: :math:`\Delta_j`, at least 1, what the logits are divided by.
+        adjustment: buffer (C,), float64: :math:`\tau \log \pi_j`.
 
     Example:
         >>> import lt_core as lt

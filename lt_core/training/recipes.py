@@ -46,24 +46,45 @@ COSINE_SCALE = 30.0  # for a cosine classifier under a loss that does not scale 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained: initialisation, optimiser (SGD with momentum), schedule and augmentation."""
+    """How a network is trained: initialisation, optimiser (SGD with momentum), schedule and augmentation.
+
+    The recipes are constants of the package, in ``lt_core.training.RECIPES`` by their names; nothing is checked here.
+
+    Args:
+        name: what ``--recipe`` takes.
+        backbone: name of the network.
+        epochs: length of the schedule.
+        batch_size: images a step.
+        drop_last: leave out the last, smaller batch of an epoch.
+        augmentation: of the training images.
+        schedule: "step", "cosine", "annealing" or "thirds"; see `learning_rate_at`.
+        warmup: share of the epochs in which the rate rises.
+        classifier_init: of a linear classifier, "kaiming" or "default"; see `lt_core.models.ResNetCIFAR`.
+        learning_rate: the full rate.
+        momentum: of SGD.
+        weight_decay: of all weights.
+        drw_start: share of the epochs after which deferred re-weighting sets in.
+        pretrained: begin with torchvision's weights.
+        backbone_share: factor on the learning rate of all but the classifier.
+        image_size: of images in files, pixels; None: as the data set has it.
+    """
 
     name: str
     backbone: str
     epochs: int
     batch_size: int
-    drop_last: bool  # leave out the last, smaller batch of an epoch
+    drop_last: bool
     augmentation: str
-    schedule: str  # "step", "cosine", "annealing" or "thirds"
-    warmup: float  # fraction of the epochs
-    classifier_init: str = "kaiming"  # of a linear classifier; see `lt_core.models.ResNetCIFAR`
+    schedule: str
+    warmup: float
+    classifier_init: str = "kaiming"
     learning_rate: float = 0.1
     momentum: float = 0.9
     weight_decay: float = 2e-4
-    drw_start: float = 0.8  # fraction of the epochs after which re-weighting sets in
-    pretrained: bool = False  # begin with torchvision's weights
-    backbone_share: float = 1.0  # of the learning rate, for all but the classifier
-    image_size: int | None = None  # of images in files; None: as the data set has it
+    drw_start: float = 0.8
+    pretrained: bool = False
+    backbone_share: float = 1.0
+    image_size: int | None = None
 
     def learning_rate_at(self, epoch: int, epochs: int) -> float:
         """Learning rate of the 0-based ``epoch`` of ``epochs``.

@@ -108,6 +108,8 @@ def test_what_is_refused():
         measure(lt.losses.CrossEntropyLoss(), torch.zeros(3), 3)
     with pytest.raises(ValueError, match="reading is 'both'"):
         measure(lt.losses.CrossEntropyLoss(), torch.zeros(3), 1, "both")
+    with pytest.raises(ValueError, match="ClassBalancedFocalLoss is at rest at no tie: its scores ask for two odds"):
+        tie_odds(lt.losses.ClassBalancedFocalLoss([5, 3]), level=1.0)
 
 
 def test_odds_at_a_tie_by_formula():

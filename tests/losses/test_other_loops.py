@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ POINTWISE = [
     "ce", "focal", "cb", "ldam", "la", "balanced_softmax", "ala", "vs", "cosface", "arcface", "sphereface",
     "label_aware", "cb_focal",
 ]  # fmt: skip
+ROWS_ALONE = ["gala", "lade", "gcl", "eql"]
 SOFT = ["ce", "la", "balanced_softmax"]
 
 
@@ -53,10 +55,20 @@ def test_dense_logits_are_those_of_pytorch() -> None:
         )
 
 
-@pytest.mark.parametrize("name", ["gala", "lade", "gcl", "eql"])
+@pytest.mark.parametrize("name", ROWS_ALONE)
 def test_losses_of_whole_batches_and_of_draws_take_rows_alone(name: str) -> None:
     with pytest.raises(ValueError, match=r"\(N, C\) is needed"):
         build(name)(scores(name, 2, C, 3), torch.zeros(2, 3, dtype=torch.int64))
+
+
+def test_the_reference_names_the_losses_of_each_kind() -> None:
+    """The sentences in the module's docstring; `FamilyLoss` has no name among the registered losses."""
+    assert {*POINTWISE, *ROWS_ALONE} == set(lt.losses.LOSS_NAMES)
+    told = " ".join((lt.losses.__doc__ or "").split())
+    rows, soft = re.search(r"targets \(N, d1, \.\.\.\), too, all but (.*?)\. (.*?) also take targets", told).groups()
+    for names, sentence in ((ROWS_ALONE, rows), (SOFT, soft)):
+        named = set(re.findall(r"`(\w+)`", sentence)) - {"FamilyLoss"}
+        assert named == {type(build(name)).__name__ for name in names}
 
 
 def test_dense_targets_must_fit() -> None:
