@@ -31,9 +31,9 @@ help:
 	@echo "installing the pinned requirements into .venv (a few minutes, about 6 GB)"
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-compile -r requirements.txt
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -e .
-	@# By all cores at once, for every process to come: where Python may write no bytecode, torch alone takes twice as
-	@# long to import. Templates that some packages ship do not compile, and need not.
-	@$(BIN)/python -m compileall -qq -j 0 .venv/lib || true
+	@# By all cores at once, for every process to come: where Python may write no bytecode, torch and lt_core take twice
+	@# as long to import. Templates that some packages ship do not compile, and need not.
+	@$(BIN)/python -m compileall -qq -j 0 .venv/lib lt_core book/tools || true
 	@touch $@
 
 # What the pages load, at the versions of package-lock.json (npm; without one, a Node from PyPI).

@@ -30,11 +30,13 @@ def quantity_factor(
     With :math:`r_c = n_c / \min_k n_k`,
 
     .. math::
-        \mathrm{QF}_c = \frac{1}{\log(r_c + 1)} \;\text{("log")}, \qquad
-        \frac{\log 2}{\log(r_c + 1)} \;\text{("log2", 1 at the rarest class)}, \qquad
-        \frac{1}{2} r_c^{-1/4} \;\text{("ldam")}, \qquad 1 \;\text{(None)}
+        \texttt{log:}\quad \mathrm{QF}_c &= \frac{1}{\log(r_c + 1)} \\
+        \texttt{log2:}\quad \mathrm{QF}_c &= \frac{\log 2}{\log(r_c + 1)} \\
+        \texttt{ldam:}\quad \mathrm{QF}_c &= \tfrac12 r_c^{-1/4} \\
+        \texttt{None:}\quad \mathrm{QF}_c &= 1
 
-    with the natural logarithm. At a count ratio of 100 "log" runs from 1.443 down to 0.217.
+    with the natural logarithm. At a count ratio of 100 "log" runs from 1.443 down to 0.217; "log2" is 1 at the
+    rarest class.
 
     The formulas differ in shape and in size. ``size`` scales the whole factor, so that two shapes can be compared
     at one size: 0.5 is LDAM's, and :math:`1 / \log 2 \approx 1.4427` that of "log".

@@ -52,10 +52,10 @@ def gala_logits(
     r"""Logits adjusted by accumulated gradients, with :math:`\phi = \theta`.
 
     .. math::
-        \tilde z_j = z_j + \lambda_+ \log(\theta_j + \epsilon) \;\text{for all } j \qquad\text{("released")}
+        \texttt{released:}\quad \tilde z_j = z_j + \lambda_+ \log(\theta_j + \epsilon)
 
-        \tilde z_j = z_j + \lambda_+ \log(\theta_j + \epsilon) - \lambda_- \log(\theta_y + \epsilon)
-        \;\text{for } j \neq y, \qquad \tilde z_y = z_y \qquad\text{("formula")}
+        \texttt{formula:}\quad \tilde z_j = z_j + \lambda_+ \log(\theta_j + \epsilon)
+        - \lambda_- \log(\theta_y + \epsilon) \;\text{ for } j \neq y, \quad \tilde z_y = z_y
 
     The released code also subtracts :math:`\lambda_- \log(\phi_y + \epsilon)` from every logit of the row. A
     softmax does not see a constant, so that term is left out here, and ``lambda_neg`` changes nothing in this
@@ -152,8 +152,8 @@ class GALALoss(Loss):
 
     .. math::
         S \leftarrow S + G, \qquad
-        \theta \leftarrow \theta + S \;\text{("double")} \quad\text{or}\quad
-        \theta \leftarrow S \;\text{("single")}
+        \theta \leftarrow \theta + S \;(\texttt{double}) \quad\text{or}\quad
+        \theta \leftarrow S \;(\texttt{single})
 
     so that "double" is :math:`\theta(t) = \sum_{u \le t} (t - u + 1)\, G(u)`, as in the released code, and
     "single" the plain sum. :math:`G` is divided by the batch size whatever ``reduction``, and ``weight`` does

@@ -32,13 +32,13 @@ def lade_estimates(logits: Tensor, targets: Tensor, class_counts: Counts, form: 
 
     .. math::
         \frac{1}{N_c} \sum_{i: y_i = c} z_{ic} - r_c, \qquad
-        r_c = \log \frac1N \sum_i \frac{e^{z_{ic}}}{C\, \pi_{y_i}} \;\text{("derived")}
+        r_c = \log \frac1N \sum_i \frac{e^{z_{ic}}}{C\, \pi_{y_i}} \;(\texttt{derived})
 
     is Donsker and Varadhan's lower bound of the Kullback-Leibler divergence of class c from the mixture: the weight
     :math:`1 / (C \pi_{y_i})` of the *image's* class turns the training set into the mixture. In the released code the
     weight belongs to the *logit*, the same for every image,
 
-    .. math:: r_c = \log \frac1N \sum_i \frac{e^{z_{ic}}}{C\, \pi_c} \;\text{("released")}
+    .. math:: r_c = \log \frac1N \sum_i \frac{e^{z_{ic}}}{C\, \pi_c} \;(\texttt{released})
 
     which is not that bound: for rare classes it is far too low, and may be negative.
 
