@@ -94,11 +94,14 @@ every module below by its name, `lt.losses` say, and loads it when it is first u
 
 
 def public(module: ModuleType) -> dict[str, Any]:
-    """The public functions and classes of a module: those of ``__all__``, else what it defines itself."""
+    """The public functions and classes of a module: those of ``__all__``, else what it defines itself.
+
+    A class stands beside the function that it is the Module form of: `ALALoss`, `ala_loss`.
+    """
     names = getattr(module, "__all__", None)
     if names is None:
         names = [n for n, v in vars(module).items() if n[0] != "_" and getattr(v, "__module__", "") == module.__name__]
-    found = {name: getattr(module, name) for name in names}
+    found = {name: getattr(module, name) for name in sorted(names, key=lambda name: name.lower().replace("_", ""))}
     return {name: value for name, value in found.items() if inspect.isclass(value) or inspect.isroutine(value)}
 
 

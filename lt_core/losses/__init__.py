@@ -8,8 +8,8 @@ A sample with the label -100 is ignored as PyTorch ignores it: its value is 0, a
 (`centroid_loss` alone refuses it). A mean is NaN, as PyTorch's is, where the weights of the batch's samples sum to
 zero: every one is ignored or of weight 0, or there is none.
 
-Modules that treat every row for itself take (N, C, d1, ...) with targets (N, d1, ...), too, all but `GALALoss`,
-`LADELoss`, `GCLLoss`, `EqualizationLoss` and `FamilyLoss`. `CrossEntropyLoss`, `LogitAdjustedLoss` and
+Modules of logits or cosines take (N, C, d1, ...) with targets (N, d1, ...), too, all but `GALALoss`, `LADELoss`,
+`GCLLoss`, `EqualizationLoss` and `FamilyLoss`. `CrossEntropyLoss`, `LogitAdjustedLoss` and
 `BalancedSoftmaxLoss` also take targets that are shares (N, C) of the classes.
 
 Class counts and class weights are sequences, arrays or tensors in the order of the labels, or mappings from the label
