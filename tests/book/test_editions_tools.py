@@ -8,6 +8,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+import pikepdf
 import pytest
 from bs4 import BeautifulSoup
 
@@ -147,19 +148,20 @@ def test_a_page_online_is_named_by_its_address_or_its_title(monkeypatch: pytest.
 
 
 def test_a_pdf_without_outline_links_or_text_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pypdf = pytest.importorskip("pypdf")
-    generic = pytest.importorskip("pypdf.generic")
-    writer = pypdf.PdfWriter()
-    writer.add_blank_page(100, 100)
-    sheet = writer.add_blank_page(100, 100)
-    contents = generic.DecodedStreamObject()
-    contents.set_data(b"BT <0001> Tj <0001> Tj <0001> Tj <0001> Tj ET\n")
-    sheet[generic.NameObject("/Contents")] = writer._add_object(contents)
-    link = generic.DictionaryObject({generic.NameObject("/Dest"): generic.NameObject("/gone")})
-    sheet[generic.NameObject("/Annots")] = generic.ArrayObject([link])
-    writer.add_outline_item(title="One chapter", page_number=1)
-    path = tmp_path / "x.pdf"
-    writer.write(path)
+    file, path = pikepdf.new(), tmp_path / "x.pdf"
+    file.add_blank_page(page_size=(100, 100))
+    sheet = file.add_blank_page(page_size=(100, 100))
+    sheet.Contents = file.make_stream(b"BT <0001> Tj <0001> Tj <0001> Tj <0001> Tj ET\n")
+    known = pikepdf.Array([sheet.obj, pikepdf.Name.XYZ, 0, 0, 0])
+    file.Root.Dests = pikepdf.Dictionary({"/known": known})
+    links = [pikepdf.Dictionary(Dest=pikepdf.Name(name)) for name in ("/known", "/gone")]
+    sheet.Annots = pikepdf.Array([*links, pikepdf.Dictionary(Dest=known)])
+    with file.open_outline() as outline:
+        outline.root.append(pikepdf.OutlineItem("Part", 0))
+        outline.root[0].children.append(pikepdf.OutlineItem("One chapter", 1))
+    file.save(path)
+    pdf.compact(path)
+    assert pdf.page_numbers(path) == {"known": 2}
     assert pdf.pdf_faults(path, ["One  chapter", "Another"]) == [
         "the outline lacks Another",
         "sheet 1 is blank",
