@@ -7,7 +7,7 @@ NOTEBOOKS := $(BIN)/python book/tools/notebooks.py
 NBVAL := $(BIN)/python -m pytest -q -p no:cacheprovider --nbval --nbval-current-env --nbval-cell-timeout=600 \
 	--nbval-sanitize-with=tests/nbval_sanitize.cfg --ignore=book/assignments
 
-.PHONY: help book test lint unit nbval pages browser assignments notebooks colab pdf offline publish \
+.PHONY: help book test lint unit doctest nbval pages browser assignments notebooks colab pdf offline publish \
 	release-check colab-check package plain-sphinx examples links release lock clean
 
 help:
@@ -21,7 +21,7 @@ help:
 	@echo "make release-check   what is too slow for make test: package, plain-sphinx, examples, pdf, offline, links, colab-check"
 	@echo "make release VERSION=x.y.z   check all, collect wheel, sdist, PDF and zip, tag the commit; uploads nothing"
 	@echo "make notebooks    re-execute and normalise the notebooks (NB=path for one)"
-	@echo "make lint | unit | nbval | pages | browser | assignments   one part of make test"
+	@echo "make lint | unit | doctest | nbval | pages | browser | assignments   one part of make test"
 	@echo "make lock         resolve requirements.txt anew from pyproject.toml"
 
 .venv/.installed: requirements.txt pyproject.toml
@@ -46,7 +46,12 @@ book: .venv/.installed $(VENDOR)
 	@$(BIN)/python book/tools/check_pages.py
 	@echo "the book is at $(CURDIR)/$(HTML)"
 
-test: lint unit nbval pages browser assignments
+# What keeps one processor busy goes two at a time; the rest uses both by itself.
+test: .venv/.installed $(VENDOR)
+	@$(MAKE) -j 2 lint pages doctest assignments
+	@$(MAKE) unit
+	@$(MAKE) nbval
+	@$(MAKE) browser
 	@echo "all checks passed"
 
 lint: .venv/.installed
@@ -55,6 +60,8 @@ lint: .venv/.installed
 
 unit: .venv/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadscope --no-loadscope-reorder --ignore=tests/browser tests
+
+doctest: .venv/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --doctest-modules lt_core
 
 # Outputs must not depend on the number of threads: `make notebooks` made them with two, and here it is one, since two

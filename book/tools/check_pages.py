@@ -10,6 +10,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -36,7 +37,12 @@ def pages(node: Any) -> Iterator[str]:
 
 
 def toc_pages() -> list[str]:
-    return list(pages(yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))))
+    return list(_files((ROOT / "_toc.yml").read_text(encoding="utf-8")))
+
+
+@cache
+def _files(contents: str) -> tuple[str, ...]:
+    return tuple(pages(yaml.safe_load(contents)))
 
 
 def page_faults(path: Path) -> list[str]:

@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +139,9 @@ def parse(tokens: list[str]) -> Iterator[Symbol]:
                 yield from parse(inner)
 
 
+@cache
 def notation() -> list[dict[str, Any]]:
+    """The entries of the notation page; for reading only, since all callers have the same ones."""
     return list(yaml.safe_load(SOURCE.read_text(encoding="utf-8")))
 
 

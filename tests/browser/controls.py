@@ -1,11 +1,18 @@
-"""Using a widget as a reader does: by the labels of its controls, through the keyboard, reading what it says."""
+"""Using a widget or a quiz as a reader does: by the labels of controls, through the keyboard, reading what it says."""
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Locator, Page
 
+sys.path.insert(0, str(Path(__file__).parents[2] / "book" / "ext"))
+
+import quiz
+
+VERDICT = ".quiz-feedback .quiz-verdict"
 FRAMES = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 
 
@@ -85,3 +92,17 @@ def numbers(widget: Locator) -> list[dict[str, str]]:
 def value(text: str) -> float:
     """A number as the widgets write it: with thousands separators, a minus sign, perhaps a unit."""
     return float(text.replace(",", "").replace("−", "-").split()[0])
+
+
+def questions(name: str) -> list[quiz.Question]:
+    return quiz.read(quiz.FOLDER / f"{name}.yaml")
+
+
+def answer(fieldset: Locator, question: quiz.Question) -> None:
+    """Give the right answer."""
+    if question.kind == "number":
+        fieldset.get_by_role("textbox").fill(f"{question.options[0].value:g}")
+        return
+    for place, option in enumerate(question.options):
+        if option.right:
+            fieldset.locator(".quiz-option input").nth(place).check()

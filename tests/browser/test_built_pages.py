@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from controls import FRAMES, numbers, says, settle, turn
+from controls import FRAMES, VERDICT, answer, numbers, questions, says, settle, turn
 from playwright.sync_api import Locator, Page, expect
 
 import lt_core as lt
@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "book" / "tools"))
 
 from check_pages import ROOT, toc_pages, widget_models
 
+CHAPTERS = [name for name in toc_pages() if re.search(r"/\d\d_", name)]
 KINDS = [name for name in lt.widgets.__all__ if name[0].isupper()]
 GALLERY = "book/appendix/widgets"
 PLACES = {
@@ -53,6 +54,16 @@ BEYOND = """() => [...document.querySelectorAll('p mjx-container mjx-math')]
   .filter((node) => !node.closest('table') && node.getBoundingClientRect().right > innerWidth)
   .map((node) => node.textContent)"""
 
+# A wrong answer by script, since there are hundreds: what the page says, and how many reasons it gives.
+MISTAKE = """(fieldset, [place, text]) => {
+  const input = fieldset.querySelectorAll('input')[place];
+  if (text === null) input.checked = true;
+  else input.value = text;
+  input.dispatchEvent(new Event('input', { bubbles: true }));
+  fieldset.querySelector('.quiz-check').click();
+  const told = fieldset.querySelector('.quiz-feedback');
+  return [told.querySelector('.quiz-verdict').textContent, told.querySelectorAll('.quiz-why').length];
+}"""
 PHONE = {"width": 390, "height": 844}
 # What of a table its box hides, and the words to find it by. A widget's table is the widget's matter.
 HIDDEN = """() => [...document.querySelectorAll('article table')].filter((table) => !table.closest('.lt-widget'))
@@ -143,7 +154,7 @@ def test_page(
     assert not found, "\n".join(found)
 
 
-@every([name for name in toc_pages() if re.search(r"/\d\d_", name)])
+@every(CHAPTERS)
 def test_print_clips_nothing_and_has_no_solutions(page: Page) -> None:
     page.emulate_media(media="print")
     page.set_viewport_size(PAPER)
@@ -153,6 +164,30 @@ def test_print_clips_nothing_and_has_no_solutions(page: Page) -> None:
         expect(solution).to_be_hidden()
     page.wait_for_timeout(200)
     assert page.evaluate(CLIPPED) == []
+
+
+@every(CHAPTERS)
+def test_the_right_answers_are_right_on_the_page_and_every_mistake_has_its_reason(
+    request: pytest.FixtureRequest, page: Page
+) -> None:
+    name = Path(request.node.callspec.params["loaded"]).name
+    fieldsets = page.locator(".quiz-question")
+    expect(fieldsets).to_have_count(len(questions(name)))
+    assert page.locator(".quiz mjx-merror").count() == 0
+    assert not re.search(r"\\\(|\{[a-z]+\}`|\$", page.locator(".quiz").inner_text())
+    for place, question in enumerate(questions(name)):
+        fieldset = fieldsets.nth(place)
+        for number, option in enumerate(question.options):
+            if option.right or question.kind == "several":
+                continue
+            mistake = [0, f"{option.value:g}"] if question.kind == "number" else [number, None]
+            assert fieldset.evaluate(MISTAKE, mistake) == ["Not right.", 1]
+        answer(fieldset, question)
+        expect(fieldset.locator(VERDICT)).to_have_count(0)  # an answer that changes takes the verdict away
+        fieldset.get_by_role("button", name="Check").click()
+        expect(fieldset.locator(VERDICT)).to_contain_text("Right")
+    total = len(questions(name))
+    expect(page.locator(".quiz-score")).to_have_text(f"{total} of {total} solved.")
 
 
 def find(page: Page, kind: str) -> Locator:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from controls import turn
+from controls import VERDICT, answer, questions, turn
 from playwright.sync_api import Browser, Locator, Page, expect
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "book" / "ext"))
@@ -19,59 +19,10 @@ from pages import ROOT, chapters
 
 CHAPTERS = {path.stem: path.relative_to(ROOT).with_suffix("").as_posix() for path in chapters()}
 GRADIENTS, ALA = CHAPTERS["02_gradients"], CHAPTERS["06_ala"]
-VERDICT = ".quiz-feedback .quiz-verdict"
-# A wrong answer by script, since there are hundreds: what the page says, and how many reasons it gives.
-MISTAKE = """(fieldset, [place, text]) => {
-  const input = fieldset.querySelectorAll('input')[place];
-  if (text === null) input.checked = true;
-  else input.value = text;
-  input.dispatchEvent(new Event('input', { bubbles: true }));
-  fieldset.querySelector('.quiz-check').click();
-  const told = fieldset.querySelector('.quiz-feedback');
-  return [told.querySelector('.quiz-verdict').textContent, told.querySelectorAll('.quiz-why').length];
-}"""
-
-
-def questions(name: str) -> list[quiz.Question]:
-    return quiz.read(quiz.FOLDER / f"{name}.yaml")
 
 
 def of_kind(page: Page, kind: str) -> Locator:
     return page.locator(f".quiz-question[data-kind={kind}]").first
-
-
-def answer(fieldset: Locator, question: quiz.Question) -> None:
-    """Give the right answer."""
-    if question.kind == "number":
-        fieldset.get_by_role("textbox").fill(f"{question.options[0].value:g}")
-        return
-    for place, option in enumerate(question.options):
-        if option.right:
-            fieldset.locator(".quiz-option input").nth(place).check()
-
-
-@pytest.mark.parametrize("name", CHAPTERS)
-def test_the_right_answers_are_right_on_the_page_and_every_mistake_has_its_reason(
-    open_page: Callable[..., Page], name: str
-) -> None:
-    page = open_page(CHAPTERS[name])
-    fieldsets = page.locator(".quiz-question")
-    expect(fieldsets).to_have_count(len(questions(name)))
-    assert page.locator(".quiz mjx-merror").count() == 0
-    assert not re.search(r"\\\(|\{[a-z]+\}`|\$", page.locator(".quiz").inner_text())
-    for place, question in enumerate(questions(name)):
-        fieldset = fieldsets.nth(place)
-        for number, option in enumerate(question.options):
-            if option.right or question.kind == "several":
-                continue
-            mistake = [0, f"{option.value:g}"] if question.kind == "number" else [number, None]
-            assert fieldset.evaluate(MISTAKE, mistake) == ["Not right.", 1]
-        answer(fieldset, question)
-        expect(fieldset.locator(VERDICT)).to_have_count(0)  # an answer that changes takes the verdict away
-        fieldset.get_by_role("button", name="Check").click()
-        expect(fieldset.locator(VERDICT)).to_contain_text("Right")
-    total = len(questions(name))
-    expect(page.locator(".quiz-score")).to_have_text(f"{total} of {total} solved.")
 
 
 def test_the_keyboard_is_enough(open_page: Callable[..., Page]) -> None:
