@@ -22,6 +22,7 @@ from lt_core.validation import (
     check_number,
     checks_values,
     has_float64,
+    is_soft,
     short,
 )
 
@@ -99,20 +100,16 @@ def reduce_losses(losses: Tensor, targets: Tensor, weight: Tensor | None, reduct
 
 
 def cross_entropy(scores: Tensor, targets: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
-    """Softmax cross-entropy of adjusted scores (float32 or wider); ``weight`` may have any dtype."""
-    if weight is not None:
-        weight = weight.to(scores)
-    return F.cross_entropy(scores, targets, weight=weight, reduction=reduction, ignore_index=IGNORED)
+    """Softmax cross-entropy of adjusted scores (float32 or wider); ``weight`` may have any dtype.
 
-
-def soft_cross_entropy(scores: Tensor, shares: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
-    """Softmax cross-entropy with labels that are shares (N, C) of the classes, as mixed or smoothed images have them.
-
-    A mean is over the images, whatever their weights, as in `torch.nn.functional.cross_entropy`.
+    Targets are labels (N,), or shares (N, C) of the classes, as mixed or smoothed images have them; a mean is then over
+    the images, whatever their weights, as in `torch.nn.functional.cross_entropy`.
     """
     if weight is not None:
         weight = weight.to(scores)
-    return F.cross_entropy(scores, shares.to(scores), weight=weight, reduction=reduction)
+    if is_soft(targets):
+        targets = targets.to(scores)
+    return F.cross_entropy(scores, targets, weight=weight, reduction=reduction, ignore_index=IGNORED)
 
 
 def dense(forward: Callable[[Any, Tensor, Tensor], Tensor]) -> Callable[[Any, Tensor, Tensor], Tensor]:

@@ -16,7 +16,6 @@ from lt_core.losses._common import (
     cross_entropy,
     dense,
     float_counts,
-    soft_cross_entropy,
 )
 from lt_core.validation import check_logits, check_number, check_soft, is_soft, upcast
 
@@ -54,10 +53,8 @@ class CrossEntropyLoss(Loss):
 
     @dense
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        if is_soft(targets):
-            check_soft(logits, targets, self.known_classes())
-            return soft_cross_entropy(upcast(logits), targets, self.weight, self.reduction)
-        check_logits(logits, targets, self.known_classes())
+        check = check_soft if is_soft(targets) else check_logits
+        check(logits, targets, self.known_classes())
         return cross_entropy(upcast(logits), targets, self.weight, self.reduction)
 
 

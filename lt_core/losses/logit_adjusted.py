@@ -17,7 +17,6 @@ from lt_core.losses._common import (
     dense,
     float_counts,
     log_shares,
-    soft_cross_entropy,
 )
 from lt_core.validation import REDUCTIONS, check_choice, check_logits, check_number, check_soft, is_soft, upcast
 
@@ -102,11 +101,8 @@ class LogitAdjustedLoss(Loss):
 
     @dense
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        if is_soft(targets):
-            check_soft(logits, targets, self.num_classes)
-            scores = upcast(logits)
-            return soft_cross_entropy(scores + self.adjustment.to(scores), targets, self.weight, self.reduction)
-        check_logits(logits, targets, self.num_classes)
+        check = check_soft if is_soft(targets) else check_logits
+        check(logits, targets, self.num_classes)
         scores = upcast(logits)
         return cross_entropy(scores + self.adjustment.to(scores), targets, self.weight, self.reduction)
 
@@ -187,11 +183,8 @@ class BalancedSoftmaxLoss(Loss):
 
     @dense
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        if is_soft(targets):
-            check_soft(logits, targets, self.num_classes)
-            scores = upcast(logits)
-            return soft_cross_entropy(scores + self.adjustment.to(scores), targets, self.weight, self.reduction)
-        check_logits(logits, targets, self.num_classes)
+        check = check_soft if is_soft(targets) else check_logits
+        check(logits, targets, self.num_classes)
         scores = upcast(logits)
         return cross_entropy(scores + self.adjustment.to(scores), targets, self.weight, self.reduction)
 
