@@ -62,7 +62,7 @@ class Recipe:
         classifier_init: of a linear classifier, "kaiming" or "default"; see `lt_core.models.ResNetCIFAR`.
         learning_rate: the full rate.
         momentum: of SGD.
-        weight_decay: of all weights.
+        weight_decay: of all parameters.
         drw_start: share of the epochs after which deferred re-weighting sets in.
         pretrained: begin with torchvision's weights.
         backbone_share: factor on the learning rate of all but the classifier.

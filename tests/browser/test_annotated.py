@@ -57,6 +57,9 @@ def test_pointing_at_a_name_or_at_a_formula_lights_both(gala: Locator) -> None:
         assert gala.locator(".annotated-code .lit").count() > 3
         assert gala.locator(".annotated-equation .lit").count() > 3
         expect(meaning(gala)).to_contain_text("accumulated positive gradients")
+        back = gala.page.locator("#pst-back-to-top")
+        back.evaluate("node => { node.style.visibility = 'visible'; }")  # as after scrolling up
+        expect(back).to_be_hidden()  # it would lie over the meaning
         gala.page.locator("article h1").hover()
         assert lit(gala) == set()
         expect(meaning(gala)).to_be_hidden()
