@@ -17,6 +17,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+import pikepdf
 import yaml
 from address import ROOT, commit, repository, site
 from check_pages import pages
@@ -152,8 +153,6 @@ def printed(page: Any, path: Path) -> list[str]:
 
 def page_numbers(path: Path) -> dict[str, int]:
     """The sheet on which every place stands to which a link leads."""
-    import pikepdf
-
     with pikepdf.open(path) as file:
         sheets = {sheet.objgen: place for place, sheet in enumerate(file.pages, 1)}
         return {name.removeprefix("/"): sheets[place[0].objgen] for name, place in file.Root.Dests.items()}
@@ -161,8 +160,6 @@ def page_numbers(path: Path) -> dict[str, int]:
 
 def compact(path: Path) -> None:
     """Pack the objects that Chromium writes one by one: what a screen reader follows is as large as all the rest."""
-    import pikepdf
-
     with pikepdf.open(path, allow_overwriting_input=True) as file:
         file.save(path, object_stream_mode=pikepdf.ObjectStreamMode.generate)
 
@@ -174,8 +171,6 @@ def outline_titles(entries: list[Any]) -> list[str]:
 
 def pdf_faults(path: Path, titles: list[str]) -> list[str]:
     """What is wrong with the file: its size, its outline, blank sheets, links that lead nowhere."""
-    import pikepdf
-
     size = path.stat().st_size
     faults = [f"{path.name} has {size:,} bytes; at most {LIMIT:,}"] if size > LIMIT else []
     with pikepdf.open(path) as file:
