@@ -51,13 +51,12 @@ def cifar100_test_labels() -> tuple[Tensor, Tensor]:
 
 
 def with_arrays(study: Study, file: str) -> dict[str, Run]:
-    """The canonical run of each main method that has ``probabilities.npz`` or ``pushes.npz`` beside its record.
+    """The run of seed 0 of each method that has ``probabilities.npz`` or ``pushes.npz`` beside its record.
 
     Raises:
         MissingRuns: there is none.
     """
-    runs = study.select(seed=0)
-    found = {run.method: run for run in runs if run.method in METHODS and (run.folder / file).exists()}
+    found = {run.method: run for run in study.select(seed=0) if (run.folder / file).exists()}
     if not found:
         raise MissingRuns(f"no {study.recipe} run of any method with {file}")
     return found
