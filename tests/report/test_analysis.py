@@ -103,7 +103,7 @@ def test_labels_score_the_recorded_probabilities_as_the_records_do() -> None:
     labels, superclass = analysis.cifar100_test_labels()
     assert torch.bincount(labels).tolist() == [100] * 100
     assert torch.bincount(superclass).tolist() == [5] * 20
-    for run in analysis.with_arrays(lt.report.load_study("strong"), records.PROBABILITIES).values():
+    for run in analysis.with_arrays(lt.report.load_study("short"), records.PROBABILITIES).values():
         found = 100 * lt.metrics.per_class_accuracy(run.probabilities().argmax(1), labels, 100)
         assert (found - torch.tensor(run.last["per_class"])).abs().max() <= 4  # ties of the rounded probabilities
 
