@@ -151,7 +151,7 @@ def test_trend_and_rest_are_the_line_and_what_it_leaves() -> None:
 
 
 def test_parts_of_re_balancing_add_up_to_it() -> None:
-    study = load_study("short").only("balanced softmax", seeds=(0,))
+    study = load_study("strong").only("balanced softmax", seeds=(0,))
     table = inside.rebalancing_parts(study)
     run = study.select("balanced softmax")[0]
     labels, _ = analysis.cifar100_test_labels()
