@@ -150,7 +150,7 @@ def reliability(study: Study, bins: int = 10) -> Figure:
     """Accuracy against confidence in bins of the confidence; right, the log prior taken off where it is still in."""
     runs, (labels, _) = with_arrays(study, records.PROBABILITIES), cifar100_test_labels()
     shown = [runs[method] for method in main_methods(study) if method in runs]
-    fig, axes = plots.panels(2, 3.4, sharey=True)
+    fig, axes = plots.panels(2, 3.7, sharey=True)
     for ax, title in zip(axes, ("as trained", "adjusted, τ = 1"), strict=True):
         ax.plot([0, 1], [0, 1], ":", color=plots.INK, lw=1)
         for run in shown:
