@@ -160,7 +160,9 @@ _ROWS = (
            base={}, notes=("on this network; the published figure is on BBN's",)),
     Method("disalign", "DisAlign", "zhang2021disalign", ("loss", "network", "procedure"), "14", "adapted", {
         "strategy": "disalign", **_STAGE}, base={},
-        notes=("rho 1.2, as for ImageNet-LT; there are no constants for CIFAR-LT", _STILL)),
+        notes=("rho 1.2, as for ImageNet-LT; there are no constants for CIFAR-LT",
+               "the paper's form; the released one starts from twice the logits, and its gate can close for good",
+               _STILL)),
     Method("mislas", "MiSLAS", "zhong2021mislas", ("data", "loss", "procedure"), "14", "adapted", {
         "strategy": "mislas", "sampler": "class_balanced", "loss": "label_aware", "schedule": "annealing"},
         base={"mixing": "mixup"},
@@ -179,7 +181,8 @@ _ROWS = (
     Method("bals", "BALMS", "ren2020balms", ("data", "loss", "procedure"), "14", "adapted", {
         "strategy": "bals", "loss": "balanced_softmax", **_STAGE}, base={},
         notes=("batch size and augmentation are the recipe's; the released code has batches of 512, AutoAugment and "
-               "Cutout, and a configuration for imbalance factor 200 alone", _STILL)),
+               "Cutout, and a configuration for imbalance factor 200 alone",
+               "in recipe short a sixteenth of the released code's draws, few for a classifier learned anew", _STILL)),
     Method("smote", "SMOTE", "chawla2002smote", ("data", "procedure"), "14", "adapted", {
         "strategy": "smote", **_STAGE}, base={},
         notes=("on the features of a finished network, and a linear classifier",

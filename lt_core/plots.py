@@ -55,6 +55,7 @@ METHOD_COLOURS = {
     "balanced softmax": INDIGO,
     "logit adjustment": INDIGO,
     "ALA": TEAL,
+    "ALA-DRW": TEAL,
     "GALA": WINE,
 }
 METHOD_MARKERS = {
@@ -64,6 +65,7 @@ METHOD_MARKERS = {
     "balanced softmax": "^",
     "logit adjustment": "<",
     "ALA": "D",
+    "ALA-DRW": "D",
     "GALA": "v",
 }
 GAIN = {"facecolor": INK, "edgecolor": INK}  # of bars and markers

@@ -31,7 +31,7 @@ ABOVE_SYMBOLS = """\
 # Notation
 
 A symbol means one thing in the displays and the running text of the whole book; exercises and proofs introduce a
-few letters of their own. One that a single chapter uses is marked with *only*. A check fails when a
+few letters of their own. One that few chapters use is marked with *only*. A check fails when a
 chapter displays a symbol that this table lacks. *Chapter* is where the symbol is introduced."""
 BELOW_SYMBOLS = r"""
 $\log$ is the natural logarithm and $\log_2$ the binary one. A hat is an estimate (or, in chapter 06, unit length), a

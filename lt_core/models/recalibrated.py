@@ -44,18 +44,20 @@ class AlignedClassifier(nn.Module):
     r"""A classifier whose logits are scaled and shifted by class, as far as a confidence of the image says.
 
     .. math::
-        z'_c = (1 + \sigma s_c)\,z_c + \sigma b_c \;\text{(released)}, \qquad
         z'_c = \sigma\,(s_c z_c + b_c) + (1 - \sigma)\,z_c \;\text{(paper)}, \qquad
+        z'_c = (1 + \sigma s_c)\,z_c + \sigma b_c \;\text{(released)}, \qquad
         \sigma = \operatorname{sigmoid}(v^\top x + u)
 
     with :math:`s = 1`, :math:`b = 0` and all entries of v 0.1 at first. The two are one function of s, which the
     released form counts from 0 and starts from 1: its first logits are :math:`(1 + \sigma) z`, those of the paper z.
+    Nearly doubled logits make a large loss, which the first steps lower by closing the gate; once :math:`\sigma` is
+    near 0 everywhere, no parameter has a gradient any more.
 
     Args:
         classifier: features (N, d) to logits (N, C).
         in_features: d, the length of a feature.
         num_classes: C, the number of classes.
-        form: "released" or "paper".
+        form: "paper" or "released".
 
     Shape:
         features (N, d) to (N, C).
@@ -67,13 +69,13 @@ class AlignedClassifier(nn.Module):
     classification code imports. The released heads for detection and segmentation have the paper's form.
 
     Example:
-        >>> aligned = AlignedClassifier(nn.Linear(2, 3), 2, 3, form="paper")
+        >>> aligned = AlignedClassifier(nn.Linear(2, 3), 2, 3)
         >>> x = torch.ones(1, 2)
         >>> torch.allclose(aligned(x), aligned.classifier(x))
         True
     """
 
-    def __init__(self, classifier: nn.Module, in_features: int, num_classes: int, form: str = "released") -> None:
+    def __init__(self, classifier: nn.Module, in_features: int, num_classes: int, form: str = "paper") -> None:
         super().__init__()
         self.form = check_choice("form", form, ALIGNMENTS)
         self.classifier = classifier

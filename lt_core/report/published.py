@@ -7,10 +7,12 @@ released code or its configurations show is marked "(code)". The papers themselv
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-PLAIN, STRONG = "plain augmentation", "AutoAugment"
+PLAIN, STRONG, WIDE = "plain augmentation", "AutoAugment", "a wider network"
+BLOCKS = (PLAIN, STRONG, WIDE)
 FACTORS = (200, 100, 50, 10)
 
 
@@ -19,7 +21,8 @@ class Published:
     """One published row.
 
     Args:
-        block: `PLAIN` (crop and flip, mixup where it says so) or `STRONG` (AutoAugment or RandAugment).
+        block: `PLAIN` (crop and flip, mixup where it says so), `STRONG` (AutoAugment or RandAugment), or `WIDE` (called
+            ResNet-32, with four times as many channels).
         method: its name here.
         top1: percent by imbalance factor, as printed.
         network, epochs, augmentation, epoch_chosen, seeds: the recipe, as far as it is known.
@@ -40,7 +43,9 @@ class Published:
 CODE = " (code)"
 CROP, MIXUP, AUTO = "crop, flip" + CODE, "crop, flip, mixup" + CODE, "AutoAugment, Cutout" + CODE
 R32, UNKNOWN, BEST = "ResNet-32", "not stated", "best on test" + CODE
+R32_WIDE = "ResNet-32, 64 to 256 channels" + CODE  # in place of 16 to 64: SURE's model/resnet32.py
 SURE = "YutingLi0606/SURE, img/long-tail.jpeg"
+SURE_CODE = "YutingLi0606/SURE, img; code"
 OPENLT = "liming-ai/OpenLT, README"
 MENON = "google-research/google-research, logit_adjustment"
 BALMS = "jiawei-ren/BalancedMetaSoftmax-Classification"
@@ -148,7 +153,24 @@ PUBLISHED = (
         PLAIN, "NCL, one of three networks", {100: "47.93"},
         R32 + CODE, "400 (code)", "crop, flip", UNKNOWN, UNKNOWN, "Bazinga699/NCL, issue 2",
     ),
+    Published(
+        WIDE, "SURE (4 times as wide)", {100: "51.60", 50: "58.57", 10: "71.13"},
+        R32_WIDE, "200 (code)", "crop, flip, RegMixup (code)", BEST, UNKNOWN, SURE_CODE,
+    ),
+    Published(
+        WIDE, "SURE, re-weighted (4 times as wide)", {100: "57.34", 50: "63.13", 10: "73.24"},
+        R32_WIDE, "200 + 50 (code)", "crop, flip, RegMixup (code)", BEST, UNKNOWN, SURE_CODE,
+    ),
 )  # fmt: skip
+
+
+def by_recipe(row: Published) -> tuple[int, bool, int]:
+    """What published rows are sorted by: augmentation, whether the network is a design of its own, and epochs.
+
+    Epochs that are not stated come first; of a procedure with two stages those of the first count.
+    """
+    stated = re.match(r"\d+", row.epochs)
+    return BLOCKS.index(row.block), row.network.startswith("own"), int(stated[0]) if stated else 0
 
 
 def source_notes(rows: Sequence[Published]) -> tuple[dict[str, int], str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from itertools import product
 
@@ -24,7 +25,7 @@ NAMES = [name.replace("_", " ") for name in lt.data.CIFAR100_CLASSES]
 def recorded(run: str) -> tuple[Tensor, Tensor]:
     """Probabilities of the run, and the labels."""
     labels, _ = lt.report.analysis.cifar100_test_labels()
-    folder = lt.records.find_results() / "study" / "short" / f"{RUNS[run]}-if100-s0"
+    folder = lt.records.find_results() / "study" / "strong" / f"{RUNS[run]}-if100-s0"
     return lt.records.load_probabilities(folder), labels
 
 
@@ -48,6 +49,13 @@ def column(widget: Locator, name: str) -> dict[str, float]:
     return {row["classes"]: value(row[title]) for row in rows}
 
 
+def told(widget: Locator) -> float:
+    """The accuracy in the widget's sentence."""
+    found = re.search(r"accuracy ([\d.]+) %", says(widget))
+    assert found is not None
+    return float(found[1])
+
+
 def test_accuracy_by_group_follows_run_method_and_strength(gallery) -> None:
     widget = gallery("Rebalance")
     for run, (option, method) in product(RUNS, METHODS.items()):
@@ -60,7 +68,7 @@ def test_accuracy_by_group_follows_run_method_and_strength(gallery) -> None:
             shown, before = column(widget, "accuracy, at"), column(widget, "accuracy, as trained")
             assert {name: shown[name] for name in GROUPS} == pytest.approx(expected, abs=0.051)
             assert {name: before[name] for name in GROUPS} == pytest.approx(trained, abs=0.051)
-            assert f"accuracy {expected['all']:.1f} %" in says(widget)
+            assert told(widget) == pytest.approx(expected["all"], abs=0.051)  # 49.15 may be 49.1 here and 49.2 there
 
 
 def test_every_class_has_the_accuracy_and_the_mass_of_the_package(gallery) -> None:
@@ -103,7 +111,7 @@ def test_equal_masses_at_one(gallery) -> None:
 def test_what_the_head_gives_back_helps_once(gallery) -> None:
     widget = gallery("Rebalance")
     gain = accuracy("cross-entropy", "rebalance", 1)["all"] - accuracy("cross-entropy", "rebalance", 0)["all"]
-    assert gain > 4
+    assert gain > 5
     assert f"+{gain:.1f} points against as trained" in says(widget)
     taus = [i / 20 for i in range(41)]
     found = [accuracy("cross-entropy", "rebalance", tau)["all"] for tau in taus]
@@ -115,7 +123,7 @@ def test_what_the_head_gives_back_helps_once(gallery) -> None:
     assert f"+{gain:.1f} points against as trained" in says(widget)
     choose(widget, "After training", "subtract the log prior")
     loss = accuracy("balanced softmax", "adjust", 0)["all"] - accuracy("balanced softmax", "adjust", 1)["all"]
-    assert loss > 8
+    assert loss > 6
     assert f"−{loss:.1f} points against as trained" in says(widget)
 
 
@@ -135,4 +143,4 @@ def test_the_cursor_can_be_dragged(gallery) -> None:
     settle(widget)
     assert slider(widget, "Strength τ").get_attribute("aria-valuetext") == "0.50"
     expected = accuracy("cross-entropy", "rebalance", 0.5)["all"]
-    assert f"accuracy {expected:.1f} %" in says(widget)
+    assert told(widget) == pytest.approx(expected, abs=0.051)

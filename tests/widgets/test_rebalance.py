@@ -78,7 +78,7 @@ def test_candidates_give_the_predictions_of_posthoc() -> None:
 
 
 def recorded(*names: str, **options: float) -> Rebalance:
-    folders = {name: lt.records.find_results() / "study" / "short" / FOLDERS[name] for name in names}
+    folders = {name: lt.records.find_results() / "study" / "strong" / FOLDERS[name] for name in names}
     probabilities = {name: lt.records.load_probabilities(folder) for name, folder in folders.items()}
     labels, _ = lt.report.analysis.cifar100_test_labels()
     return Rebalance(probabilities, labels, lt.data.class_counts(), **options)
@@ -92,13 +92,13 @@ def test_candidates_of_recorded_runs_are_few_and_exact() -> None:
 
 
 def test_recorded_probabilities_are_stored_without_another_rounding() -> None:
-    folder = lt.records.find_results() / "study" / "short" / "ce-if100-s0"
+    folder = lt.records.find_results() / "study" / "strong" / "ce-if100-s0"
     widget = recorded("cross-entropy")
     torch.testing.assert_close(widget.probabilities, lt.records.load_probabilities(folder), rtol=1e-12, atol=0)
 
 
 def test_recorded_accuracy_is_near_the_record() -> None:
-    record = lt.records.load(lt.records.find_results() / "study" / "short" / "ce-if100-s0")
+    record = lt.records.load(lt.records.find_results() / "study" / "strong" / "ce-if100-s0")
     widget = recorded("cross-entropy", tau=0)
     assert 100 * widget.accuracy()["all"] == pytest.approx(record["final"]["last"]["top1"], abs=0.3)
     widget.tau = 1

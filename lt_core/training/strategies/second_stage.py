@@ -150,7 +150,7 @@ class Alignment(FrozenFeatures):
 
     OPTIONS: ClassVar[Mapping[str, Option]] = {
         "batchnorm": _BATCHNORM,
-        "form": Option("released", choices=ALIGNMENTS),
+        "form": Option("paper", choices=ALIGNMENTS),
         "rho": Option(1.2, low=0.0),
     }
     NEEDS: ClassVar[Mapping[str, tuple[Any, ...]]] = {"drw": (False,)}
