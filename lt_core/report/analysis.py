@@ -74,12 +74,6 @@ def main_methods(study: Study) -> dict[str, list[Run]]:
     return {method: found[method] for method in METHODS} if found.keys() >= set(METHODS) else found
 
 
-def look(method: str) -> tuple[str | None, str]:
-    """Colour and marker of a method in a figure; a re-weighted one without its own has those of its loss."""
-    name = method if method in plots.METHOD_COLOURS else method.removesuffix("-DRW")
-    return plots.METHOD_COLOURS.get(name), plots.METHOD_MARKERS.get(name, "o")
-
-
 def corrects(run: Run) -> bool:
     """Whether the training has corrected for the class counts already, by its loss, weights, sampler or procedure."""
     return bool(corrects_counts(run.config))
@@ -160,7 +154,7 @@ def reliability(study: Study, bins: int = 10) -> Figure:
                     continue
                 probabilities = adjust_logits(probabilities.log(), run.class_counts).softmax(1)
             confidence, accuracy = reliability_curve(probabilities, labels, bins)
-            colour, marker = look(run.method)
+            colour, marker = plots.METHOD_COLOURS.get(run.method), plots.METHOD_MARKERS.get(run.method, "o")
             ax.plot(confidence, accuracy, marker=marker, ms=5, lw=1.4, color=colour, label=named(run))
         ax.set(title=title, xlabel="confidence", xlim=(0, 1), ylim=(0, 1), aspect="equal")
         ax.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])

@@ -14,7 +14,7 @@ from torch import Tensor
 from lt_core import plots, records
 from lt_core.losses import ALALoss
 from lt_core.metrics import shot_groups
-from lt_core.report.analysis import cifar100_test_labels, look, main_methods, with_arrays
+from lt_core.report.analysis import cifar100_test_labels, main_methods, with_arrays
 from lt_core.report.crossed import named, two_lines
 from lt_core.report.statistics import analyse, mean_sd
 from lt_core.report.study import METHODS, MissingRuns, Run, Study, same_seeds
@@ -35,7 +35,7 @@ def per_class(study: Study, window: int = 11) -> Figure:
     for method, runs in main_methods(study).items():
         order = np.argsort(-np.array(runs[0].class_counts), kind="stable")
         accuracy = np.mean([run.last["per_class"] for run in runs], axis=0)[order]
-        colour, marker = look(method)
+        colour, marker = plots.METHOD_COLOURS.get(method), plots.METHOD_MARKERS.get(method, "o")
         if method == METHODS[0]:
             ax.plot(accuracy, ".", color=colour, ms=5, alpha=0.7)
         ax.plot(_running_mean(accuracy, window), marker=marker, markevery=12, ms=5, color=colour, label=named(runs[0]))
@@ -55,7 +55,7 @@ def probability_curves(study: Study) -> Figure:
             ax.axhline(border, color=plots.INK, lw=0.8, ls=":")
         for method, runs in groups.items():
             quantiles = np.mean([run.record["target_probability"][group] for run in runs], axis=0)
-            colour, marker = look(method)
+            colour, marker = plots.METHOD_COLOURS.get(method), plots.METHOD_MARKERS.get(method, "o")
             ax.plot(
                 100 * LEVELS, quantiles, marker=marker, markevery=4, ms=4, lw=1.4, color=colour, label=named(runs[0])
             )

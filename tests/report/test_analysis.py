@@ -84,8 +84,6 @@ def test_other_runs_beside_the_six_change_nothing_and_a_study_without_one_is_sho
     assert list(analysis.main_methods(make_study([*more, *six]))) == list(lt.report.METHODS)
     without = make_study([*more, *six]).only("GALA", "ALA-DRW", "cross-entropy", "balanced softmax")
     assert list(analysis.main_methods(without)) == ["cross-entropy", "balanced softmax", "GALA", "ALA-DRW"]
-    assert analysis.look("ALA-DRW") == analysis.look("ALA") != analysis.look("LDAM-DRW")
-    assert analysis.look("a method of tomorrow") == (None, "o")
 
 
 def test_five_full_length_runs_of_one_seed_give_every_table_and_no_interval() -> None:
