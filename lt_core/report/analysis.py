@@ -63,15 +63,15 @@ def with_arrays(study: Study, file: str) -> dict[str, Run]:
 
 
 def main_methods(study: Study) -> dict[str, list[Run]]:
-    """The recorded ones of the six methods that the chapter compares: other records change none of its tables.
+    """The six methods that the chapters compare, if a study has them all: other records change none of its tables.
+
+    A study that lacks one of the six is shown whole, each method in its place.
 
     Raises:
-        MissingRuns: there is none.
+        MissingRuns: there is no run.
     """
-    found = {method: runs for method, runs in study.by_method().items() if method in METHODS}
-    if not found:
-        raise MissingRuns(f"no {study.recipe} run of {', '.join(METHODS)}")
-    return found
+    found = study.by_method()
+    return {method: found[method] for method in METHODS} if found.keys() >= set(METHODS) else found
 
 
 def corrects(run: Run) -> bool:
@@ -140,26 +140,21 @@ def calibration(study: Study) -> pd.DataFrame:
     return _treatments(study, "ece", 1)
 
 
-def reliability(
-    study: Study, methods: tuple[str, ...] = ("cross-entropy", "LDAM-DRW", "balanced softmax", "ALA"), bins: int = 10
-) -> Figure:
+def reliability(study: Study, bins: int = 10) -> Figure:
     """Accuracy against confidence in bins of the confidence; right, the log prior taken off where it is still in."""
-    study.select(*methods, seed=0)
     runs, (labels, _) = with_arrays(study, records.PROBABILITIES), cifar100_test_labels()
-    fig, axes = plots.panels(2, 3.4, sharey=True)
+    shown = [runs[method] for method in main_methods(study) if method in runs]
+    fig, axes = plots.panels(2, 3.7, sharey=True)
     for ax, title in zip(axes, ("as trained", "adjusted, τ = 1"), strict=True):
         ax.plot([0, 1], [0, 1], ":", color=plots.INK, lw=1)
-        for method in methods:
-            if method not in runs:
-                raise MissingRuns(f"no {study.recipe} run of {method} with {records.PROBABILITIES}")
-            run = runs[method]
+        for run in shown:
             probabilities = run.probabilities()
             if ax is axes[1]:
                 if corrects(run):
                     continue
                 probabilities = adjust_logits(probabilities.log(), run.class_counts).softmax(1)
             confidence, accuracy = reliability_curve(probabilities, labels, bins)
-            colour, marker = plots.METHOD_COLOURS.get(method), plots.METHOD_MARKERS.get(method, "o")
+            colour, marker = plots.METHOD_COLOURS.get(run.method), plots.METHOD_MARKERS.get(run.method, "o")
             ax.plot(confidence, accuracy, marker=marker, ms=5, lw=1.4, color=colour, label=named(run))
         ax.set(title=title, xlabel="confidence", xlim=(0, 1), ylim=(0, 1), aspect="equal")
         ax.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])

@@ -15,7 +15,6 @@ from lt_core import plots, records
 from lt_core.losses import ALALoss
 from lt_core.metrics import shot_groups
 from lt_core.report.analysis import cifar100_test_labels, main_methods, with_arrays
-from lt_core.report.crossed import BASELINE as COSINE
 from lt_core.report.crossed import named, two_lines
 from lt_core.report.statistics import analyse, mean_sd
 from lt_core.report.study import METHODS, MissingRuns, Run, Study, same_seeds
@@ -29,14 +28,14 @@ HARD, EASY = 0.2, 0.8  # ALA's borders
 
 
 def per_class(study: Study, window: int = 11) -> Figure:
-    """ALA's Figure 1 for six methods: cross-entropy's classes as points, each method's running mean as a line."""
+    """ALA's Figure 1 for several methods: cross-entropy's classes as points, each one's running mean as a line."""
     import matplotlib.pyplot as plt
 
     fig, ax = plt.subplots(figsize=(plots.WIDTH, 3.9))
-    for method, runs in study.by_method(*METHODS).items():
+    for method, runs in main_methods(study).items():
         order = np.argsort(-np.array(runs[0].class_counts), kind="stable")
         accuracy = np.mean([run.last["per_class"] for run in runs], axis=0)[order]
-        colour, marker = plots.METHOD_COLOURS[method], plots.METHOD_MARKERS[method]
+        colour, marker = plots.METHOD_COLOURS.get(method), plots.METHOD_MARKERS.get(method, "o")
         if method == METHODS[0]:
             ax.plot(accuracy, ".", color=colour, ms=5, alpha=0.7)
         ax.plot(_running_mean(accuracy, window), marker=marker, markevery=12, ms=5, color=colour, label=named(runs[0]))
@@ -47,11 +46,9 @@ def per_class(study: Study, window: int = 11) -> Figure:
     return fig
 
 
-def probability_curves(
-    study: Study, methods: tuple[str, ...] = ("cross-entropy", COSINE, "LDAM-DRW", "ALA", "balanced softmax")
-) -> Figure:
+def probability_curves(study: Study) -> Figure:
     """ALA's Figure 3: the target's probability over the test images of each group, sorted; mean over seeds."""
-    groups = study.by_method(*methods)
+    groups = main_methods(study)
     fig, axes = plots.panels(3, 2.0, sharex=True)
     for ax, group in zip(axes, records.GROUPS, strict=True):
         for border in (HARD, EASY):
@@ -110,7 +107,7 @@ def factor_gaps(study: Study) -> pd.DataFrame:
         name: {"many": many, "medium": medium, "few": few, "few − many": few - many, "few / many": few / many}
         for name, (many, medium, few) in chosen.items()
     }
-    return pd.DataFrame.from_dict(table, orient="index").round(2).rename_axis("ALA")
+    return pd.DataFrame.from_dict(table, orient="index").round(2).rename_axis(_ala(study)[0].method)
 
 
 def row_ratios(study: Study, methods: tuple[str, ...] = ("cross-entropy", "balanced softmax", "LDAM-DRW")) -> Figure:
@@ -399,14 +396,21 @@ def _share(quantiles: Sequence[float] | None, kind: str) -> float | None:
 
 def _adjustment(study: Study) -> list[dict[str, Any]]:
     """ALA's factors by epoch, mean over its seeds; only epochs that all seeds' records keep."""
-    series = [{row["epoch"]: row for row in run.record["adjustment"]} for run in study.select("ALA")]
+    runs = _ala(study)
+    series = [{row["epoch"]: row for row in run.record["adjustment"]} for run in runs]
     shared = sorted(set.intersection(*map(set, series)))
     if not shared:
-        raise MissingRuns(f"no epoch whose factors all {study.recipe} runs of ALA have kept")
+        raise MissingRuns(f"no epoch whose factors all {study.recipe} runs of {runs[0].method} have kept")
     return [
         {"epoch": epoch, **{key: np.mean([rows[epoch][key] for rows in series], axis=0) for key in ("DF", "QF", "A")}}
         for epoch in shared
     ]
+
+
+def _ala(study: Study) -> list[Run]:
+    """The runs of ALA, or where there are none those of ALA-DRW."""
+    there = {run.method for run in study.select()}
+    return study.select("ALA-DRW" if "ALA" not in there and "ALA-DRW" in there else "ALA")
 
 
 def _with_pushes(study: Study, methods: tuple[str, ...]) -> dict[str, Run]:

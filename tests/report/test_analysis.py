@@ -78,6 +78,36 @@ def test_every_item_works_on_a_whole_study(make_study: MakeStudy) -> None:
         assert item(study).axes
 
 
+def test_other_runs_beside_the_six_change_nothing_and_a_study_without_one_is_shown_whole(make_study: MakeStudy) -> None:
+    six = six_methods(seeds=(0,))
+    more = [make_record(loss="ala", drw=True), make_record(loss="ce", drw=True)]
+    assert list(analysis.main_methods(make_study([*more, *six]))) == list(lt.report.METHODS)
+    without = make_study([*more, *six]).only("GALA", "ALA-DRW", "cross-entropy", "balanced softmax")
+    assert list(analysis.main_methods(without)) == ["cross-entropy", "balanced softmax", "GALA", "ALA-DRW"]
+
+
+def test_five_full_length_runs_of_one_seed_give_every_table_and_no_interval() -> None:
+    """Of what chapter 13 shows of them; the ablations' runs were not made at full length."""
+    study = lt.report.load_study("strong").only(
+        "cross-entropy", "balanced softmax", "LDAM-DRW", "ALA-DRW", "GALA", seeds=(0,)
+    )
+    for make in (*inside.TABLES, *analysis.TABLES):
+        if make is inside.gala_ablation:
+            with pytest.raises(MissingRuns, match="no strong run of GALA with an option"):
+                make(study)
+            continue
+        table = make(study)
+        wanted = {inside.factor_gaps: 5, inside.ala_ablation: 3, analysis.superclasses: 7}.get(make, 5)
+        assert len(table) == wanted, make.__name__
+        text = table.to_string()
+        assert "[" not in text
+        assert ("±" in text) == (make is inside.rebalancing_parts), make.__name__  # there over test images
+    with pytest.raises(MissingRuns, match="two seeds"):
+        inside.ala_ablation_changes(study)
+    legend = analysis.reliability(study).legends[0]
+    assert len(legend.get_texts()) == 5
+
+
 def test_labels_outside_a_clone_are_missing_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(records, "__file__", str(tmp_path / "site-packages" / "lt_core" / "records.py"))
@@ -103,7 +133,9 @@ def test_labels_score_the_recorded_probabilities_as_the_records_do() -> None:
     labels, superclass = analysis.cifar100_test_labels()
     assert torch.bincount(labels).tolist() == [100] * 100
     assert torch.bincount(superclass).tolist() == [5] * 20
-    for run in analysis.with_arrays(lt.report.load_study("short"), records.PROBABILITIES).values():
+    runs = analysis.with_arrays(lt.report.load_study("strong"), records.PROBABILITIES)
+    assert len(runs) == 5
+    for run in runs.values():
         found = 100 * lt.metrics.per_class_accuracy(run.probabilities().argmax(1), labels, 100)
         assert (found - torch.tensor(run.last["per_class"])).abs().max() <= 4  # ties of the rounded probabilities
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import lt_core as lt
-from lt_core import records
+from lt_core import plots, records
 from lt_core.data import class_counts
 from lt_core.report import MissingRuns, analysis, inside, load_study
 
@@ -51,6 +51,29 @@ def test_factors_are_means_over_the_epochs_that_all_seeds_have_kept(make_study: 
     runs[1]["adjustment"] = runs[1]["adjustment"][2:3]
     with pytest.raises(MissingRuns, match="no epoch whose factors all short runs of ALA have kept"):
         inside.factor_gaps(make_study(runs))
+
+
+def test_factors_are_those_of_ala_drw_where_ala_was_not_run(make_study: MakeStudy) -> None:
+    drw = make_record(loss="ala", drw=True)
+    drw["adjustment"][-1] |= {"A": [0.1, 0.2, 0.3]}
+    table = inside.factor_gaps(make_study([drw]))
+    assert (table.index.name, table.loc["A, epoch 40", "few / many"]) == ("ALA-DRW", 3.0)
+    table = inside.factor_gaps(make_study([drw, make_record(loss="ala")]))
+    assert (table.index.name, table.loc["A, epoch 40", "few / many"]) == ("ALA", round(0.5 / 0.06, 2))
+    with pytest.raises(MissingRuns, match="no short run of ALA "):
+        inside.factors(make_study([make_record(loss="ce")]).only("cross-entropy"))
+
+
+def test_curves_are_of_the_study_s_own_methods(make_study: MakeStudy) -> None:
+    made = [make_record(loss="ce"), make_record(loss="ala", drw=True), make_record(loss="gala")]
+    study = make_study(made)
+    expected = ["cross-entropy (linear)", "GALA (linear)", "ALA-DRW (cosine)"]
+    for figure in (inside.per_class(study), inside.probability_curves(study)):
+        (legend,) = figure.legends
+        assert [text.get_text() for text in legend.get_texts()] == expected
+    assert list(inside.hard_and_easy(study).index) == expected
+    line = inside.probability_curves(study).axes[0].lines[-1]
+    assert (line.get_color(), line.get_marker()) == (plots.METHOD_COLOURS["ALA"], plots.METHOD_MARKERS["ALA"])
 
 
 def known_pushes() -> torch.Tensor:
@@ -182,13 +205,12 @@ def test_running_mean_uses_what_there_is_at_the_ends() -> None:
 
 def test_items_with_arrays_show_the_runs_that_have_them(make_study: MakeStudy) -> None:
     study = make_study([make_record(loss="ce")])
-    for item in (inside.row_balance, inside.push_slopes, analysis.superclasses, inside.who_pushes_whom):
+    needing = (inside.row_balance, inside.push_slopes, inside.who_pushes_whom, inside.row_ratios)
+    for item in (*needing, inside.rebalancing_parts, analysis.superclasses, analysis.reliability):
         with pytest.raises(MissingRuns, match="no short run of"):
             item(study)
     study = make_study([make_record(loss="ce")], arrays=True)
     assert list(inside.row_balance(study).index) == ["cross-entropy (linear)"]
     with pytest.raises(MissingRuns, match="balanced softmax, LDAM-DRW with pushes"):
         inside.who_pushes_whom(study)
-    with pytest.raises(MissingRuns, match="no short run of"):
-        analysis.reliability(study)
     assert inside.row_ratios(study, methods=("cross-entropy",)).axes[0].get_title() == "cross-entropy (linear)"
