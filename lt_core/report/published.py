@@ -43,6 +43,7 @@ class Published:
 CODE = " (code)"
 CROP, MIXUP, AUTO = "crop, flip" + CODE, "crop, flip, mixup" + CODE, "AutoAugment, Cutout" + CODE
 R32, UNKNOWN, BEST = "ResNet-32", "not stated", "best on test" + CODE
+VALIDATION = "best in a validation folder" + CODE
 R32_WIDE = "ResNet-32, 64 to 256 channels" + CODE  # in place of 16 to 64: SURE's model/resnet32.py
 SURE = "YutingLi0606/SURE, img/long-tail.jpeg"
 SURE_CODE = "YutingLi0606/SURE, img; code"
@@ -155,11 +156,11 @@ PUBLISHED = (
     ),
     Published(
         WIDE, "SURE (4 times as wide)", {100: "51.60", 50: "58.57", 10: "71.13"},
-        R32_WIDE, "200 (code)", "crop, flip, RegMixup (code)", BEST, UNKNOWN, SURE_CODE,
+        R32_WIDE, "200 (code)", "crop, flip, RegMixup (code)", VALIDATION, UNKNOWN, SURE_CODE,
     ),
     Published(
         WIDE, "SURE, re-weighted (4 times as wide)", {100: "57.34", 50: "63.13", 10: "73.24"},
-        R32_WIDE, "200 + 50 (code)", "crop, flip, RegMixup (code)", BEST, UNKNOWN, SURE_CODE,
+        R32_WIDE, "200 + 50 (code)", "crop, flip, RegMixup (code)", VALIDATION, UNKNOWN, SURE_CODE,
     ),
 )  # fmt: skip
 
