@@ -138,7 +138,7 @@ def test_a_line_has_75_to_80_characters_on_wide_screens(open_page: Callable[...,
         page.set_viewport_size({"width": width, "height": 900})
         lines = (
             page.locator("article section > p")
-            .nth(2)
+            .nth(1)
             .evaluate(
                 """(node) => {
                 const [text, range, tops] = [node.textContent, document.createRange(), new Set()];
