@@ -30,7 +30,7 @@ from evidence import Number, code_values, constants, equalities, numbers, output
 from pages import DISPLAY, ROOT, cells, chapters, lesson, page_named, pages, visible_outputs, words_only
 
 ALLOWED = ROOT / "book" / "numbers_allowed.yaml"
-RECORDS = re.compile(r"lt\.records\.load|load_study\(|results\b")
+RECORDS = re.compile(r"lt\.records\.load|load_study\b|results\b")
 SOURCE = re.compile(r"\{cite(?::\w+)?\}`|\]\(https?://|[Pp]aper's (?:Eq|Fig|Table)|\((?:Eq|Table|Figure)s?\.? \d")
 SENTENCE = re.compile(r"(?<=[.!?])\)?\*{0,2}\s+(?=[\"“(*{\[A-Z0-9$])|\n\s*\n|\n(?=\s*(?:-|\d+\.)\s)")
 PERCENT = re.compile(r"%|per cent|points?\b")
