@@ -124,8 +124,7 @@ def with_posthoc(study: Study, methods: Sequence[str] = METHODS, imbalance_facto
             twice = kind == "adjust" and bool(after) and found[name][0].config.loss in PRIOR_LOSSES
             cells.append(_spread(after) + "†" * twice if after else "–")
         table[title] = cells
-    few = all(len(runs) == 1 for runs in found.values())
-    parts = [ONE_SEED] if few else []
+    parts = [ONE_SEED] if all(len(runs) == 1 for runs in found.values()) else []
     parts += [f"best on test {SEES}, and so does re-balancing", "†: the loss held a prior already"]
     table.attrs["note"] += " " + ". ".join(part[0].upper() + part[1:] for part in parts) + "."
     return table
@@ -536,6 +535,6 @@ def frozen(study: Study, imbalance_factor: float = 100) -> list[dict[str, Any]]:
 
 
 TABLES = (main, contrasts, imbalance, posthoc, published_values, reproduction, spread, tuning)
-# Written by ``report`` too; on no page, since other questions are asked there.
+# Written by ``report`` too, and on no page for the page's own study: other questions are asked there.
 MORE_TABLES = (further, differences, with_posthoc)
 FIGURES = (groups, taus, curves)

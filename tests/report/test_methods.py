@@ -179,6 +179,23 @@ def test_posthoc_compares_with_the_parent_and_labels_what_sees_the_test_set(make
     assert "cover the 6 changes of a column together" in table.attrs["note"]
 
 
+def test_with_posthoc_is_main_and_the_same_networks_adjusted(make_study: MakeStudy) -> None:
+    names = ("cross-entropy", "GALA", "focal")
+    study = make_study([flat(20, loss="ce"), flat(30, loss="gala")])
+    for run in study.select():
+        run.record["posthoc"]["adjust"]["top1"], run.record["posthoc"]["rebalance"]["top1"] = 21.0, 22.0
+    table = methods.with_posthoc(study, names)
+    assert list(table.columns) == [*methods.main(study, names).columns, "adjusted", "re-balanced"]
+    assert cells(table.loc["cross-entropy"])[-2:] == ["21.0", "22.0"]
+    assert cells(table.loc["GALA"])[-2:] == ["21.0†", "22.0"]  # its loss holds a prior
+    assert cells(table.loc["focal"])[1:] == ["not recorded", *"––––", "–", "–"]
+    assert "One seed a row: no interval and no verdict" in table.attrs["note"]
+    again = [flat(22, seed=1, loss="ce"), flat(30, seed=1, loss="gala")]
+    several = methods.with_posthoc(make_study([flat(20, loss="ce"), flat(30, loss="gala"), *again]), names)
+    assert cells([several.loc["cross-entropy", "top-1"]]) == ["21.0 ± 1.4"]
+    assert "One seed" not in several.attrs["note"]
+
+
 def test_taus_starts_at_the_network_as_trained(make_study: MakeStudy) -> None:
     figure = methods.taus(make_study([flat(20, loss="ce"), flat(24, seed=1, loss="ce")]))
     lines = {line.get_label(): line for line in figure.axes[0].lines}
