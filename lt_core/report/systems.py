@@ -18,7 +18,7 @@ from lt_core import plots, records
 from lt_core.methods import CHANGES, METHODS, Method
 from lt_core.report.published_systems import REPORTED, TRICKS, TRICKS_CONTROL
 from lt_core.report.statistics import Comparison, analyse, bonferroni_quantile, mean_sd
-from lt_core.report.study import Run, Study, setting
+from lt_core.report.study import MissingRuns, Run, Study, setting
 from lt_core.training.configs import load_contrasts, load_grid
 from lt_core.training.recipes import RunConfig
 
@@ -288,10 +288,15 @@ def contrasts(systems: Systems) -> pd.DataFrame:
     One analysis for the pairs of whole trainings, at the seeds that all of them have; second stages are left out of it
     and compared seed by seed, with the deviation of their differences. Both take Student's quantile with Bonferroni's
     correction for all the questions of the file, recorded or not.
+
+    Raises:
+        MissingRuns: the file asks nothing in this recipe.
     """
     import pandas as pd
 
     pairs = load_contrasts(grid_file(), systems.recipe)
+    if not pairs:
+        raise MissingRuns(f"{grid_file().name} has no contrasts in recipe {systems.recipe}")
     named = {METHODS[name].title: name for name in systems.planned}
     there = [(a, b) for a, b in pairs if named[a] in systems.systems and named[b] in systems.systems]
     staged = [(a, b) for a, b in there if METHODS[named[a]].base is not None]
@@ -355,10 +360,16 @@ def _staged(
 
 
 def tricks(systems: Systems) -> pd.DataFrame:
-    """BagofTricks-LT's table beside ours: what each idea adds to cross-entropy there and here. Never one column."""
+    """BagofTricks-LT's table beside ours: what each idea adds to cross-entropy there and here. Never one column.
+
+    Raises:
+        MissingRuns: there is no run of cross-entropy in this recipe.
+    """
     import pandas as pd
 
-    usual = systems.systems["ce"].top1 if "ce" in systems.systems else {}
+    if "ce" not in systems.systems:
+        raise MissingRuns(f"no {systems.recipe} run of cross-entropy by `--method ce`")
+    usual = systems.systems["ce"].top1
     rows = {}
     for trick in TRICKS:
         system = systems.systems.get(trick.method or "")
@@ -480,3 +491,8 @@ def _lines(titles: Sequence[str], width: int) -> list[str]:
     """The titles, broken into lines between two of them where that is possible."""
     whole = [title.replace(" ", "\u00a0") for title in titles]
     return textwrap.wrap(", ".join(whole), width, break_on_hyphens=False)
+
+
+# What `report` writes of a folder of systems; the map of the methods needs no record.
+TABLES = (controlled, contrasts, tricks)
+FIGURES = (cost,)

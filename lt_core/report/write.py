@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lt_core import plots
 from lt_core.records import RecordError, write_atomically
-from lt_core.report import analysis, crossed, inside, methods, recipe
+from lt_core.report import analysis, crossed, inside, methods, recipe, systems
 from lt_core.report.study import MissingRuns, Study
 from lt_core.training.recipes import RECIPES
 
@@ -24,6 +24,8 @@ MODULES = (recipe, methods, crossed, inside, analysis)
 TABLES: dict[str, Callable[[Study], pd.DataFrame]] = {f.__name__: f for m in MODULES for f in m.TABLES}
 MORE_TABLES: dict[str, Callable[[Study], pd.DataFrame]] = {f.__name__: f for f in methods.MORE_TABLES}
 FIGURES: dict[str, Callable[[Study], Figure]] = {f.__name__: f for m in MODULES for f in m.FIGURES}
+# Of runs that `--method` trained; each takes a Systems, and lies in a folder of its own.
+OF_SYSTEMS: tuple[Callable[[systems.Systems], Any], ...] = (*systems.TABLES, *systems.FIGURES)
 
 
 def write_report(results: str | Path, out: str | Path) -> list[str]:
@@ -31,7 +33,8 @@ def write_report(results: str | Path, out: str | Path) -> list[str]:
 
     Args:
         results: folder with a folder for each recipe, such as ``book/results/study`` or what ``grid`` wrote.
-        out: gets ``RECIPE/NAME.md``, ``.tex``, ``.csv`` or ``.png``.
+        out: gets ``RECIPE/NAME.md``, ``.tex``, ``.csv`` or ``.png``; ``RECIPE/systems/NAME.…`` where runs name a
+            method, as those of ``book/results/systems`` do.
 
     Returns:
         A line for each table and figure: the file that was written, or the runs that are missing for it.
@@ -47,16 +50,24 @@ def write_report(results: str | Path, out: str | Path) -> list[str]:
     lines = []
     for study in studies:
         lines.append(str(study))
-        for name, make in {**TABLES, **MORE_TABLES, **FIGURES}.items():
-            stem = Path(out) / study.recipe / name
-            try:
-                made: Any = make(study)
-            except MissingRuns as error:
-                lines.append(f"  {name}: left out, {error}")
-                continue
-            ending = _write_figure(made, stem) if name in FIGURES else _write_table(made, stem)
-            lines.append(f"  {stem}.{ending}")
+        folder = Path(out) / study.recipe
+        of_study = {**TABLES, **MORE_TABLES, **FIGURES}.values()
+        lines += [_line(make, study, folder) for make in of_study]
+        if any(run.config.method is not None for run in study.runs):
+            recorded = systems.Systems(study.recipe, results)
+            lines += [_line(make, recorded, folder / "systems") for make in OF_SYSTEMS]
     return lines
+
+
+def _line(make: Callable[[Any], Any], runs: Study | systems.Systems, folder: Path) -> str:
+    """Write what one function makes of the runs; the files, or what is missing for them."""
+    name = make.__name__
+    try:
+        made = make(runs)
+    except MissingRuns as error:
+        return f"  {name}: left out, {error}"
+    ending = _write_table(made, folder / name) if hasattr(made, "to_csv") else _write_figure(made, folder / name)
+    return f"  {folder / name}.{ending}"
 
 
 def _write_table(table: pd.DataFrame, stem: Path) -> str:

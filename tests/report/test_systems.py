@@ -77,7 +77,10 @@ def test_without_a_record_everything_is_empty_and_says_so(tmp_path: Path) -> Non
     assert systems.controlled(none).empty
     assert set(systems.controlled(none, every=True)["top-1"]) == {systems.NOT_RECORDED}
     assert set(systems.contrasts(none)["difference and interval"]) == {systems.NOT_RECORDED}
-    assert list(systems.tricks(none).index) == [trick.name for trick in TRICKS]
+    with pytest.raises(lt.report.MissingRuns, match="no short run of cross-entropy"):
+        systems.tricks(none)
+    with pytest.raises(lt.report.MissingRuns, match="no contrasts in recipe plain"):
+        systems.contrasts(systems.load_systems("plain", tmp_path))
     assert systems.cost(none).axes
     assert lt.widgets.MethodTable(none.rows()).shown == []
 
@@ -195,6 +198,7 @@ def test_published_figures_agree_with_the_table_of_chapter_11() -> None:
 def test_tricks_are_set_beside_their_own_cross_entropy(tmp_path: Path) -> None:
     assert (TRICKS_CONTROL, TRICKS_BASELINE) == ("37.73", "38.32")
     table = systems.tricks(written(tmp_path, made("ce", 30.0), made("sqrt", 29.0), made("mixup", 31.0)))
+    assert list(table.index) == [trick.name for trick in TRICKS]
     assert table.loc["square-root sampling", "minus their cross-entropy"] == "−0.9"
     assert table.loc["square-root sampling", "ours minus our cross-entropy"] == "−1.0"
     assert table.loc["mixup", "what else differs"] == "400 epochs"

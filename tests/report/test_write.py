@@ -43,6 +43,20 @@ def test_every_table_and_figure_is_written_or_says_what_it_lacks(make_study: Mak
     assert (tmp_path / "out" / "short" / "main.csv").exists()
 
 
+def test_runs_that_name_a_method_get_the_tables_of_systems_too(make_study: MakeStudy, tmp_path: Path) -> None:
+    make_study([make_record(loss="ce")])
+    write_report(tmp_path, tmp_path / "none")
+    assert not (tmp_path / "none" / "short" / "systems").exists()
+    make_study([make_record(method=name) for name in ("ce", "mixup", "focal")])
+    lines = write_report(tmp_path, tmp_path / "out")
+    there = {path.name for path in (tmp_path / "out" / "short" / "systems").iterdir()}
+    tables = {f"{name}.{ending}" for name in ("controlled", "contrasts", "tricks") for ending in ("md", "tex", "csv")}
+    assert there == {"cost.png", *tables}
+    table = pd.read_csv(tmp_path / "out" / "short" / "systems" / "controlled.csv", index_col=0)
+    assert dict(table["minus"]) == {"mixup": "cross-entropy", "focal loss": "cross-entropy"}
+    assert not any("left out" in line for line in lines if "systems" in line)
+
+
 def test_the_command_and_its_errors(
     make_study: MakeStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
