@@ -20,7 +20,6 @@ import io
 import re
 import sys
 import tokenize
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -28,21 +27,7 @@ from typing import Any
 import yaml
 from displays import normalise
 from pages import ROOT, chapters, displays, prose
-from symbols import (
-    ACCENTS,
-    ENVIRONMENT,
-    KNOWN,
-    STYLES,
-    TEXT,
-    TOKEN,
-    Symbol,
-    argument,
-    declared,
-    is_mark,
-    name_of,
-    notation,
-    plain,
-)
+from symbols import declared, found, name_of, notation
 
 SOURCE = ROOT / "book" / "annotated.yaml"
 Line = tuple[int, str]  # its number in the file, and its text
@@ -232,52 +217,6 @@ def by_name() -> dict[str, dict[str, Any]]:
 def ids() -> dict[str, str]:
     """The word of HTML for each symbol of the notation page."""
     return {entry["symbol"]: slug(name) for name, entry in by_name().items()}
-
-
-def found(latex: str) -> Iterator[tuple[Symbol, int, int]]:
-    """Every symbol of a formula with its place in the text, those in indices and exponents after the one they are at.
-
-    As `symbols.symbols`, which has no places; a test compares the two.
-    """
-    blank = re.sub(r"(?<![A-Za-z\\\\])d(?=[a-z](?![A-Za-z]))", " ", latex)  # the d of an integral's dx
-    matches = list(TOKEN.finditer(blank))
-    yield from _found([match[0] for match in matches], [match.span() for match in matches], 0, len(matches))
-
-
-def _found(tokens: list[str], spans: list[tuple[int, int]], place: int, end: int) -> Iterator[tuple[Symbol, int, int]]:
-    while place < end:
-        first, token = place, tokens[place]
-        place += 1
-        if token in TEXT | ENVIRONMENT:
-            place = argument(tokens, place)[1]
-            continue
-        base = ""
-        if token in ACCENTS | STYLES:
-            inner, place = argument(tokens, place + (tokens[place : place + 1] == ["*"]))
-            word = "".join(inner)
-            if token in ACCENTS and not re.fullmatch(r"\\?[A-Za-z]+", word):
-                yield from _found(tokens, spans, first + 1, place)
-                continue
-            base = f"{token}{{{word}}}"
-        elif tokens[first : place + 1] == [r"\cos", r"\theta"]:
-            base, place = r"\cos\theta", place + 1
-        elif token[-1].isalpha():
-            base = token
-        if not base or base in KNOWN:
-            continue
-        scripts: dict[str, tuple[int, int]] = {}
-        while place < end and tokens[place] in "_^":
-            kind, begin = tokens[place], place + 1
-            place = argument(tokens, begin)[1]
-            scripts[kind] = (begin, place)
-        texts = {kind: plain(argument(tokens, begin)[0]) for kind, (begin, _) in scripts.items()}
-        if base == "e" and "^" in scripts:
-            yield from _found(tokens, spans, *scripts["^"])
-            continue
-        yield Symbol(base, texts.get("_", ""), texts.get("^", "")), spans[first][0], spans[place - 1][1]
-        for kind, (begin, stop) in scripts.items():
-            if not is_mark(texts[kind]):
-                yield from _found(tokens, spans, begin, stop)
 
 
 def marked(latex: str) -> str:

@@ -100,14 +100,19 @@ def plain(tokens: list[str]) -> str:
 
 def symbols(latex: str) -> Iterator[Symbol]:
     """Every symbol of a display, in order, those in indices and exponents too."""
-    tokens = TOKEN.findall(re.sub(r"(?<![A-Za-z\\])d(?=[a-z](?![A-Za-z]))", "", latex))  # the d of an integral's dx
-    yield from parse(tokens)
+    return (symbol for symbol, _, _ in found(latex))
 
 
-def parse(tokens: list[str]) -> Iterator[Symbol]:
-    place = 0
-    while place < len(tokens):
-        token = tokens[place]
+def found(latex: str) -> Iterator[tuple[Symbol, int, int]]:
+    """The symbols of a formula with their places in it; those in indices and exponents after the one they are at."""
+    blank = re.sub(r"(?<![A-Za-z\\])d(?=[a-z](?![A-Za-z]))", " ", latex)  # the d of an integral's dx
+    matches = list(TOKEN.finditer(blank))
+    yield from _found([match[0] for match in matches], [match.span() for match in matches], 0, len(matches))
+
+
+def _found(tokens: list[str], spans: list[tuple[int, int]], place: int, end: int) -> Iterator[tuple[Symbol, int, int]]:
+    while place < end:
+        first, token = place, tokens[place]
         place += 1
         if token in TEXT | ENVIRONMENT:
             place = argument(tokens, place)[1]
@@ -117,26 +122,28 @@ def parse(tokens: list[str]) -> Iterator[Symbol]:
             inner, place = argument(tokens, place + (tokens[place : place + 1] == ["*"]))
             word = "".join(inner)
             if token in ACCENTS and not re.fullmatch(r"\\?[A-Za-z]+", word):
-                yield from parse(inner)  # a bar over an expression
+                yield from _found(tokens, spans, first + 1, place)  # a bar over an expression
                 continue
             base = f"{token}{{{word}}}"
-        elif tokens[place - 1 : place + 1] == [r"\cos", r"\theta"]:  # the cosine is the symbol, never the angle alone
+        elif tokens[first : place + 1] == [r"\cos", r"\theta"]:  # the cosine is the symbol, never the angle alone
             base, place = r"\cos\theta", place + 1
         elif token[-1].isalpha():
             base = token
         if not base or base in KNOWN:
             continue
-        scripts: dict[str, list[str]] = {"_": [], "^": []}
-        while place < len(tokens) and tokens[place] in "_^":
-            kind = tokens[place]
-            scripts[kind], place = argument(tokens, place + 1)
-        if base == "e" and scripts["^"]:  # the exponential function
-            yield from parse(scripts["^"])
+        scripts: dict[str, tuple[int, int]] = {}
+        while place < end and tokens[place] in "_^":
+            kind, begin = tokens[place], place + 1
+            place = argument(tokens, begin)[1]
+            scripts[kind] = (begin, place)
+        texts = {kind: plain(argument(tokens, begin)[0]) for kind, (begin, _) in scripts.items()}
+        if base == "e" and "^" in scripts:  # the exponential function
+            yield from _found(tokens, spans, *scripts["^"])
             continue
-        yield Symbol(base, plain(scripts["_"]), plain(scripts["^"]))
-        for inner in scripts.values():
-            if not is_mark(plain(inner)):
-                yield from parse(inner)
+        yield Symbol(base, texts.get("_", ""), texts.get("^", "")), spans[first][0], spans[place - 1][1]
+        for kind, (begin, stop) in scripts.items():
+            if not is_mark(texts[kind]):
+                yield from _found(tokens, spans, begin, stop)
 
 
 @cache
