@@ -262,7 +262,7 @@ def posthoc(study: Study, methods: Sequence[str] = METHODS, imbalance_factor: fl
             row[title, "few"] = _mean(after, "few")
         rows[name] = row
     together = f"the 95 % intervals cover the {len(rows)} changes of a column together"
-    family = f"Behind ± is what a change has to exceed; {together}"
+    family = f"Behind the ± of a change is what it has to exceed; {together}"
     if changes["adjust"][name].half is None:
         family = ONE_SEED
     marks = "*: clear. †: the loss held a prior already, which is taken off twice"

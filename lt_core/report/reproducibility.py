@@ -54,8 +54,9 @@ def tables(results: Path) -> str:
     parts = [
         f"{len(runs)} records.",
         "## What was run",
-        "A run's name has its loss, imbalance factor and seed, and a subset seed or class order that is not the\n"
-        "canonical one. `top-1` is the last epoch's accuracy in percent; `changed` is what a run has otherwise\n"
+        "A run's name has its loss or method, what is not usual about it (classifier, weights, an ingredient, subset\n"
+        "seed, class order), imbalance factor and seed, and after `from_` the run that a second stage starts from.\n"
+        "`top-1` is the last epoch's accuracy in percent; `changed` is what a run has otherwise\n"
         "than its recipe; `place` is where it ran, see below. CPU minutes are the process's own: the clock's say\n"
         "little, since the machines did other work beside it. Recipes are defined in {doc}`../how_to_use`; a\n"
         "recipe's numbers compare with numbers of the same recipe only.",

@@ -56,7 +56,7 @@ def used(*cells: str) -> set[str]:
         ([SHORT, "plot(study)"], {"study/short"}),
         ([SHORT, "a, b = study.runs", "c = [r for r in b]", "plot(c)"], {"study/short"}),
         ([SHORT, "def f():\n    return study", "plot(f())"], {"study/short"}),
-        (['r = lt.records.load(results / "float32/plain/ce-if100-s0")', "plot(r)"], {"float32/plain/ce-if100-s0"}),
+        (['r = lt.records.load(results / "float32/short/ce-if100-s0")', "plot(r)"], {"float32/short/ce-if100-s0"}),
         (['r = [lt.records.load(p / "record.json") for p in found]', "plot(r)"], {"single runs"}),
         (['m = torch.load("a.pt")', "plot(m)"], set()),
     ],
