@@ -196,19 +196,6 @@ def memory() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def check(root: str | os.PathLike[str]) -> tuple[Listing, list[str]]:
-    """Everything that is wrong with a data set, in one pass that opens every image.
-
-    Returns:
-        The listing, and a line for each image that cannot be read.
-
-    Raises:
-        DataError: as in `scan`.
-    """
-    listing = scan(root)
-    return listing, damaged(listing)
-
-
 def damaged(listing: Listing) -> list[str]:
     """A line for each image of a listing that cannot be read; opens them all."""
 

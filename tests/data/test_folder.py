@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 
 from lt_core.data import DataError, load_dataset
 from lt_core.data.decoding import centre, pixels, read_image
-from lt_core.data.folder import check, folder, memory, scan
+from lt_core.data.folder import damaged, folder, memory, scan
 from lt_core.training import RunConfig, evaluate, train
 
 RED, GREEN = (220, 30, 30), (30, 200, 40)
@@ -108,8 +108,8 @@ def test_val_stands_for_test(tree: Path) -> None:
 
 
 def faults(root: Path) -> str:
-    listing, damaged = check(root)
-    return "\n".join([*listing.faults, *damaged])
+    listing = scan(root)
+    return "\n".join([*listing.faults, *damaged(listing)])
 
 
 def test_everything_that_is_wrong_is_said_in_one_pass(tree: Path) -> None:
