@@ -21,7 +21,7 @@ from lt_core.models.heads import (
     ModulatedAttention,
     TwoBranches,
 )
-from lt_core.models.resnet_cifar import ResNetCIFAR, resnet8, resnet32
+from lt_core.models.resnet_cifar import ImageNetwork, ResNetCIFAR, resnet8, resnet32
 
 BACKBONES: dict[str, Callable[..., Any]] = {
     "resnet32": resnet32,
@@ -41,6 +41,7 @@ __all__ = [
     "Ensemble",
     "Experts",
     "FeatureClassifier",
+    "ImageNetwork",
     "MemoryClassifier",
     "MemoryNetwork",
     "ModulatedAttention",

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from lt_core.data.augment import Normalize
-from lt_core.models.classifiers import CLASSIFIER_INITS, make_classifier
+from lt_core.models.classifiers import make_classifier
+from lt_core.models.resnet_cifar import ImageNetwork
 from lt_core.validation import check_choice
 
 TORCHVISION = ("resnet18", "resnet50", "resnet152", "resnext50_32x4d")
@@ -65,7 +66,7 @@ class Trunk(nn.Module):
         return self.network(self.normalize(images))
 
 
-class Backbone(nn.Module):
+class Backbone(ImageNetwork):
     """A network of torchvision with a classifier of ours, to be trained: any size of image from 8 pixels on.
 
     The parts have the names that those of `lt_core.models.ResNetCIFAR` have, so that the same heads fit; the first of
@@ -88,7 +89,7 @@ class Backbone(nn.Module):
         WeightsError: the weights are not in the cache and cannot be fetched.
     """
 
-    stride = 32  # pixels of the image to one of the last maps
+    stride = 32
 
     def __init__(
         self,
@@ -100,26 +101,12 @@ class Backbone(nn.Module):
         pretrained: bool = False,
     ) -> None:
         super().__init__()
-        check_choice("classifier_init", classifier_init, CLASSIFIER_INITS)
         network = _network(name, pretrained)
         self.conv1, self.bn1 = network.conv1, network.bn1
         first, *others = [block for layer in range(1, 5) for block in getattr(network, f"layer{layer}")]
         self.blocks = nn.Sequential(nn.Sequential(network.maxpool, first), *others)
         self.dimension = int(network.fc.in_features)
-        self.classifier = make_classifier(classifier, self.dimension, num_classes, scale)
-        if isinstance(self.classifier, nn.Linear) and classifier_init == "kaiming":
-            nn.init.kaiming_normal_(self.classifier.weight)
-
-    def maps(self, images: Tensor) -> Tensor:
-        """Images (N, 3, H, W) to the last block's maps."""
-        return self.blocks(torch.relu(self.bn1(self.conv1(images))))
-
-    def features(self, images: Tensor) -> Tensor:
-        """Images (N, 3, H, W) to pooled features (N, ``dimension``)."""
-        return self.maps(images).mean(dim=(2, 3))
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.classifier(self.features(images))
+        self.classifier = make_classifier(classifier, self.dimension, num_classes, scale, classifier_init)
 
 
 def _fetch(url: str) -> Any:

@@ -73,10 +73,7 @@ class FeatureClassifier(nn.Module):
         classifier_init: str = "default",
     ) -> None:
         super().__init__()
-        check_choice("classifier_init", classifier_init, CLASSIFIER_INITS)
-        self.classifier = make_classifier(classifier, in_features, num_classes, scale)
-        if isinstance(self.classifier, nn.Linear) and classifier_init == "kaiming":
-            nn.init.kaiming_normal_(self.classifier.weight)
+        self.classifier = make_classifier(classifier, in_features, num_classes, scale, classifier_init)
 
     def features(self, features: Tensor) -> Tensor:
         """The features themselves."""
@@ -86,9 +83,15 @@ class FeatureClassifier(nn.Module):
         return self.classifier(features)
 
 
-def make_classifier(kind: str, in_features: int, num_classes: int, scale: float = 1.0) -> nn.Module:
-    """A `torch.nn.Linear` with bias ("linear") or a `CosineClassifier` ("cosine")."""
+def make_classifier(
+    kind: str, in_features: int, num_classes: int, scale: float = 1.0, classifier_init: str = "default"
+) -> nn.Module:
+    """A `torch.nn.Linear` with bias ("linear"), of either initialisation, or a `CosineClassifier` ("cosine")."""
     check_choice("classifier", kind, CLASSIFIERS)
+    check_choice("classifier_init", classifier_init, CLASSIFIER_INITS)
     if kind == "cosine":
         return CosineClassifier(in_features, num_classes, scale)
-    return nn.Linear(in_features, num_classes)
+    linear = nn.Linear(in_features, num_classes)
+    if classifier_init == "kaiming":
+        nn.init.kaiming_normal_(linear.weight)
+    return linear

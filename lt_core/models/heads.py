@@ -13,8 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lt_core.models.backbones import Backbone
-from lt_core.models.resnet_cifar import ResNetCIFAR
+from lt_core.models.resnet_cifar import ImageNetwork, ResNetCIFAR
 
 
 class TwoBranches(nn.Module):
@@ -35,7 +34,7 @@ class TwoBranches(nn.Module):
         released code, so its BatchNorm normalises each with its own statistics.
     """
 
-    def __init__(self, first: ResNetCIFAR | Backbone, second: ResNetCIFAR | Backbone, classifier: nn.Module) -> None:
+    def __init__(self, first: ImageNetwork, second: ImageNetwork, classifier: nn.Module) -> None:
         super().__init__()
         self.conv1, self.bn1 = first.conv1, first.bn1
         self.blocks = first.blocks[:-1]
@@ -278,7 +277,7 @@ class MemoryNetwork(nn.Module):
         Liu et al., CVPR 2019, and the released configuration for ImageNet-LT's second stage.
     """
 
-    def __init__(self, network: ResNetCIFAR | Backbone, num_classes: int, size: Sequence[int]) -> None:
+    def __init__(self, network: ImageNetwork, num_classes: int, size: Sequence[int]) -> None:
         super().__init__()
         self.conv1, self.bn1, self.blocks = network.conv1, network.bn1, network.blocks
         channels = network.dimension

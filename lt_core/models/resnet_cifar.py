@@ -51,7 +51,38 @@ def initialise(network: nn.Module, classifier_init: str = "kaiming") -> None:
             nn.init.kaiming_normal_(module.weight)
 
 
-class ResNetCIFAR(nn.Module):
+class ImageNetwork(nn.Module):
+    """What `ResNetCIFAR` and `Backbone` share, and heads rely on: convolution, blocks, average pooling, classifier.
+
+    A subclass sets the parts ``conv1``, ``bn1``, ``blocks`` and ``classifier``, the features' dimension d, and the
+    stride, how many pixels of the image go to one of the last maps.
+
+    Shape:
+        images (N, 3, H, W), floating point and normalised, to the classifier's logits or cosines (N, C).
+    """
+
+    stride: int  # pixels of the image to one of the last maps
+    dimension: int  # d, of the features
+    conv1: nn.Module
+    bn1: nn.Module
+    blocks: nn.Sequential
+    classifier: nn.Module
+
+    def maps(self, images: Tensor) -> Tensor:
+        """Images (N, 3, H, W) to the last block's maps (N, d, H / stride, W / stride), rounded up."""
+        maps: Tensor = self.blocks(torch.relu(self.bn1(self.conv1(images))))
+        return maps
+
+    def features(self, images: Tensor) -> Tensor:
+        """Images (N, 3, H, W) to pooled features (N, d)."""
+        return self.maps(images).mean(dim=(2, 3))
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.classifier(self.features(images))
+        return logits
+
+
+class ResNetCIFAR(ImageNetwork):
     """ResNet for 32x32 images: one convolution, three stages of ``blocks`` basic blocks, average pooling, classifier.
 
     Args:
@@ -76,7 +107,7 @@ class ResNetCIFAR(nn.Module):
     in the code of LDAM-DRW and of GALA, which differ in the classifier.
     """
 
-    stride = 4  # pixels of the image to one of the last maps
+    stride = 4
 
     def __init__(
         self,
@@ -101,17 +132,6 @@ class ResNetCIFAR(nn.Module):
         self.dimension = widths[-1]
         self.classifier = make_classifier(classifier, self.dimension, num_classes, scale)
         initialise(self, classifier_init)
-
-    def maps(self, images: Tensor) -> Tensor:
-        """Images (N, 3, 32, 32) to the last block's maps (N, 64, 8, 8)."""
-        return self.blocks(torch.relu(self.bn1(self.conv1(images))))
-
-    def features(self, images: Tensor) -> Tensor:
-        """Images (N, 3, 32, 32) to pooled features (N, 64)."""
-        return self.maps(images).mean(dim=(2, 3))
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.classifier(self.features(images))
 
 
 def resnet32(
