@@ -79,8 +79,8 @@ def test_the_targets_are_published_values() -> None:
         for method in ("GALA", "GALA (lambda_neg 0.9, lambda_pos 1.2)"):
             assert values[method, factor, True] == (rebalanced, rebalanced)
     low, high = values["cross-entropy", 100, False]
-    assert low == float(BY_NAME[PLAIN, "cross-entropy"].top1[100])
-    assert high == pytest.approx(38.81, abs=0.02)  # the highest of the user's three
+    assert (low, high) == pytest.approx((38.22, 38.81), abs=0.03)  # the lowest and the highest of the user's three
+    assert low < float(BY_NAME[PLAIN, "cross-entropy"].top1[100]) < high
     assert values["LDAM-DRW", 100, False][0] == pytest.approx(float(BY_NAME[PLAIN, "LDAM-DRW"].top1[100]), abs=0.05)
 
 
