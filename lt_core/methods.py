@@ -147,9 +147,9 @@ _ROWS = (
     Method("remix", "Remix", "chou2020remix", ("data",), "14", settings={"mixing": "remix"},
            notes=(_MIXUP, "the label goes to the rarer image where its class is three times rarer")),
     # --- a classifier of its own
-    Method("crt", "cRT", "kang2020decoupling", ("procedure",), "14", settings={
+    Method("crt", "cRT", "kang2020decoupling", ("data", "procedure"), "14", settings={
         "strategy": "crt", "sampler": "class_balanced", **_STAGE}, base={}, notes=(_STILL,)),
-    Method("lws", "LWS", "kang2020decoupling", ("procedure",), "14", settings={
+    Method("lws", "LWS", "kang2020decoupling", ("data", "procedure"), "14", settings={
         "strategy": "lws", "sampler": "class_balanced", **_STAGE}, base={}, notes=(_STILL,)),
     Method("tau_norm", "tau-normalisation", "kang2020decoupling", ("prediction",), "14", settings={
         "strategy": "tau_norm"}, base={},
