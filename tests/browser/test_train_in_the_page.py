@@ -214,6 +214,7 @@ def test_train_runs_from_the_start_and_pauses(gallery) -> None:
     button.focus()
     button.press("Enter")
     expect(button).to_have_text("Pause")
+    expect(step).not_to_have_value("0")  # the first frame is drawn after the label has changed
     button.press("Enter")
     expect(button).to_have_text("Train")
     paused = int(step.input_value())
