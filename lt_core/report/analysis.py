@@ -15,7 +15,7 @@ from lt_core.metrics import shot_groups
 from lt_core.posthoc import adjust_logits
 from lt_core.report.crossed import named
 from lt_core.report.statistics import mean_sd
-from lt_core.report.study import METHODS, MissingRuns, Run, Study
+from lt_core.report.study import METHODS, MissingRuns, Run, Study, book_file
 from lt_core.training.evaluation import corrects_counts
 
 if TYPE_CHECKING:
@@ -39,10 +39,7 @@ def cifar100_test_labels() -> tuple[Tensor, Tensor]:
         MissingRuns: the working directory is in no clone of the book, which holds the file.
         lt_core.records.RecordError: the file cannot be read.
     """
-    try:
-        path = records.find_results() / "cifar100_test_labels.npz"
-    except records.RecordError as error:
-        raise MissingRuns(f"no test labels for the recorded probabilities: {error}") from None
+    path = book_file("results/cifar100_test_labels.npz")
     try:
         with np.load(path, allow_pickle=False) as file:
             return torch.from_numpy(file["labels"]).long(), torch.from_numpy(file["superclass"]).long()

@@ -9,7 +9,6 @@ record of another one changes nothing in it, and has all its rows at the same se
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lt_core import plots, records
@@ -17,7 +16,7 @@ from lt_core.losses import PRIOR_LOSSES
 from lt_core.report.crossed import rotation
 from lt_core.report.published import FACTORS, PUBLISHED, TARGETS, Target, by_recipe, source_notes
 from lt_core.report.statistics import Analysis, Comparison, analyse, mean_sd, second_stages
-from lt_core.report.study import METHODS, MissingRuns, Run, Study, same_seeds, seeds, setting
+from lt_core.report.study import METHODS, MissingRuns, Run, Study, book_file, same_seeds, seeds, setting
 from lt_core.training.configs import load_contrasts
 
 if TYPE_CHECKING:
@@ -199,13 +198,12 @@ def contrasts(study: Study, grid: str | None = None, imbalance_factor: float = 1
         imbalance_factor: of the runs.
 
     Raises:
-        MissingRuns: the file asks nothing of this recipe, or a method is not recorded.
+        MissingRuns: the file asks nothing of this recipe, a method is not recorded, or there is no clone of the book.
     """
     name = grid or GRIDS.get(study.recipe, "")
-    path = records.find_results(Path(__file__).parent).parent / "experiments" / f"{name}.yaml"
-    pairs = load_contrasts(path, study.recipe) if name else []
+    pairs = load_contrasts(book_file(f"experiments/{name}.yaml"), study.recipe) if name else []
     if not pairs:
-        raise MissingRuns(f"no contrast of recipe {study.recipe} in {path.name}")
+        raise MissingRuns(f"no contrast of recipe {study.recipe} in {f'{name}.yaml' if name else 'a grid file'}")
     methods = list(dict.fromkeys(method for pair in pairs for method in pair))
     ordered = sorted(methods, key=lambda method: METHODS.index(method) if method in METHODS else len(METHODS))
     study.select(*ordered, imbalance_factor=imbalance_factor)  # names the method that is missing

@@ -31,7 +31,19 @@ Key = TypeVar("Key", bound=Hashable)  # what names a row
 
 
 class MissingRuns(records.RecordError):
-    """A table or figure needs runs that are not recorded."""
+    """A table or figure needs runs that are not recorded, or a file of the book where there is no clone of it."""
+
+
+def book_file(name: str) -> Path:
+    """A file of the folder ``book`` that a table or figure needs beside the runs.
+
+    Raises:
+        MissingRuns: neither the working directory nor the package is in a clone of the book.
+    """
+    try:
+        return records.find_results().parent / name
+    except records.RecordError as error:
+        raise MissingRuns(f"no book/{name}: {error}") from None
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from lt_core import plots, records
 from lt_core.methods import CHANGES, METHODS, Method
 from lt_core.report.published_systems import REPORTED, TRICKS, TRICKS_CONTROL
 from lt_core.report.statistics import Comparison, analyse, bonferroni_quantile, mean_sd
-from lt_core.report.study import MissingRuns, Run, Study, setting
+from lt_core.report.study import MissingRuns, Run, Study, book_file, setting
 from lt_core.training.configs import load_contrasts, load_grid
 from lt_core.training.recipes import RunConfig
 
@@ -224,7 +224,7 @@ def _base_title(run: Run) -> str:
 
 def grid_file() -> Path:
     """The grid file that the systems are trained by."""
-    return records.find_results().parent / "experiments" / "systems.yaml"
+    return book_file("experiments/systems.yaml")
 
 
 def load_systems(recipe: str = "short", results: str | Path | None = None) -> Systems:
@@ -290,7 +290,7 @@ def contrasts(systems: Systems) -> pd.DataFrame:
     correction for all the questions of the file, recorded or not.
 
     Raises:
-        MissingRuns: the file asks nothing in this recipe.
+        MissingRuns: the file asks nothing in this recipe, or there is no clone of the book.
     """
     import pandas as pd
 

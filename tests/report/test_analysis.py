@@ -111,7 +111,7 @@ def test_five_full_length_runs_of_one_seed_give_every_table_and_no_interval() ->
 def test_labels_outside_a_clone_are_missing_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(records, "__file__", str(tmp_path / "site-packages" / "lt_core" / "records.py"))
-    with pytest.raises(MissingRuns, match="no test labels"):
+    with pytest.raises(MissingRuns, match="no book/results/cifar100_test_labels"):
         analysis.cifar100_test_labels()
 
 

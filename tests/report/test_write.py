@@ -57,6 +57,21 @@ def test_runs_that_name_a_method_get_the_tables_of_systems_too(make_study: MakeS
     assert not any("left out" in line for line in lines if "systems" in line)
 
 
+def test_outside_a_clone_of_the_book_the_tables_that_need_its_files_are_left_out(
+    make_study: MakeStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_study([*six_methods(), *(make_record(method=name) for name in ("ce", "mixup"))], arrays=True)
+    away = tmp_path / "site-packages" / "lt_core"
+    away.mkdir(parents=True)
+    monkeypatch.setattr("lt_core.records.__file__", str(away / "records.py"))
+    monkeypatch.chdir(tmp_path)
+    lines = write_report(tmp_path, tmp_path / "out")
+    left_out = {line.split(":")[0].strip() for line in lines if "there is no book/results" in line}
+    assert {"contrasts", "reliability", "superclasses"} <= left_out, left_out
+    assert (tmp_path / "out" / "short" / "main.csv").exists()
+    assert (tmp_path / "out" / "short" / "systems" / "controlled.csv").exists()
+
+
 def test_the_command_and_its_errors(
     make_study: MakeStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
