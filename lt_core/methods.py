@@ -76,7 +76,7 @@ _NARROW = "the second and third stage have 24 and 48 channels, as released"
 _EQUAL_STEPS = "an epoch has as many draws as the data set has images, so all samplers take equally many steps"
 _STAGE = {"schedule": "annealing", "weight_decay": 5e-4}
 _STILL = "BatchNorm keeps the first stage's statistics; the released code lets them move"
-_BALANCED_BATCH = "the second batch is drawn from the training images, where the authors add clean or balanced images"
+_BALANCED_BATCH = "the second batch is drawn from the training images; the authors' has images that are not trained on"
 
 _ROWS = (
     # --- losses
@@ -219,6 +219,10 @@ _ROWS = (
         notes=("there is no code for CIFAR: the constants are those for ImageNet-LT",
                "attention and further layer on this network's last map, of 8 by 8 positions in place of 7 by 7",
                "classes are drawn one image at a time, not four; a half cosine in place of two steps")),
+    Method("ce_further", "cross-entropy (trained further)", "liu2019oltr", ("data", "procedure"), "14", "published", {
+        "strategy": "further", "sampler": "class_balanced", **_STAGE}, base={},
+        notes=("the control of `oltr`: its sampler, length, rates and decay, without attention, memory, new classifier "
+               "and feature loss",)),
     Method("lfme", "LFME", "xiang2020lfme", ("data", "loss", "procedure"), "14", "adapted", {
         "strategy": "lfme", "sampler": "class_balanced"}, base={"strategy": "lfme_experts"},
         notes=("there is no code for CIFAR: the constants are those for ImageNet-LT, the schedule is the recipe's",

@@ -48,11 +48,15 @@ CONTROLS: dict[str, str] = {
     "lfme": "class_balanced",
     "range_loss": "class_balanced",
     "sam_drw": "ce_drw",
+    "oltr": "ce_further",
     **dict.fromkeys(("crt", "lws", "tau_norm", "ncm", "pc_softmax", "disalign", "bals", "mixup_crt"), PARENT),
-    **dict.fromkeys(("smote", "borderline_smote", "oltr", "fsa"), PARENT),
+    **dict.fromkeys(("smote", "borderline_smote", "ce_further", "fsa"), PARENT),
 }
 # Where a control lacks more than the idea, since no nearer run is in the grid.
-ALSO: dict[str, str] = {"gcl": "and on a linear classifier"}
+ALSO: dict[str, str] = {
+    "gcl": "and on a linear classifier",
+    "mislas": "on a fresh classifier, at weight decay 5e-4, with BatchNorm held",
+}
 
 
 @dataclass(frozen=True)

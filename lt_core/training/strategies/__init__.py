@@ -16,7 +16,7 @@ from lt_core.training.strategies.experts import AveragedExperts, DiverseExperts,
 from lt_core.training.strategies.feature_augmentation import FeatureAugmentation
 from lt_core.training.strategies.learned_sampling import LearnedSampling
 from lt_core.training.strategies.learned_weights import MetaWeightNet, ReweightedExamples
-from lt_core.training.strategies.memory import Memory
+from lt_core.training.strategies.memory import FurtherTraining, Memory
 from lt_core.training.strategies.plain import Option, Plain, Stage
 from lt_core.training.strategies.range_loss import RangeRegularised
 from lt_core.training.strategies.second_stage import (
@@ -53,6 +53,7 @@ STRATEGIES: dict[str, type[Plain]] = {
     "ride": DiverseExperts,
     "ensemble": IndependentNetworks,
     "causal_norm": CausalNorm,
+    "further": FurtherTraining,
     "oltr": Memory,
     "lfme_experts": GroupTraining,
     "lfme": SelfPacedStudent,

@@ -1,4 +1,4 @@
-"""OLTR: the memory's start and its movement, attention, what learns at which rate."""
+"""OLTR and its control: the memory's start and its movement, attention, what learns at which rate."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ CPU = torch.device("cpu")
 SETTING: dict[str, Any] = {"dataset": "digits_lt", "recipe": "short", "batch_size": 64}
 
 
-def started(**options: Any) -> tuple[Any, dict[str, torch.Tensor]]:
+def started(strategy: str = "oltr", **options: Any) -> tuple[Any, dict[str, torch.Tensor]]:
     """A trainer of a second stage before its first step, and the weights of the first."""
     torch.manual_seed(3)
     network, data = lt.models.resnet8(10), lt.data.load_dataset("digits_lt")
     weights = network.state_dict()
-    config = RunConfig(**SETTING, strategy="oltr", strategy_options=options, sampler="class_balanced", epochs=4)
+    config = RunConfig(**SETTING, strategy=strategy, strategy_options=options, sampler="class_balanced", epochs=4)
     return engine.Trainer(config, data, CPU, precision="float32", base=Base(weights, {})), weights
 
 
@@ -75,8 +75,9 @@ def test_attention_adds_to_the_map_and_nothing_without_its_mask() -> None:
     assert torch.equal(layer(maps), maps)
 
 
-def test_the_old_network_and_the_memory_learn_at_a_tenth_of_the_rate() -> None:
-    run, _ = started()
+@pytest.mark.parametrize("strategy", ["oltr", "further"])
+def test_the_old_network_and_the_memory_learn_at_a_tenth_of_the_rate(strategy: str) -> None:
+    run, _ = started(strategy)
     run.step.set_learning_rate(0.08)
     rates = {id(p): group["lr"] for group in run.step.optimizer.param_groups for p in group["params"]}
     named = dict(run.model.named_parameters())
@@ -86,9 +87,21 @@ def test_the_old_network_and_the_memory_learn_at_a_tenth_of_the_rate() -> None:
         assert rates[id(parameter)] == pytest.approx(0.08 if quick else 0.008), name
 
 
+def test_the_control_is_the_finished_network_and_differs_from_oltr_in_its_ideas_alone() -> None:
+    run, weights = started("further")
+    own = run.model.state_dict()
+    assert own.keys() == weights.keys()
+    assert all(torch.equal(own[name], weights[name]) for name in own)
+    setting = {"dataset": "cifar100_lt", "recipe": "short"}
+    pair = [RunConfig(**setting, method=name).to_dict() for name in ("oltr", "ce_further")]
+    assert {key for key in pair[0] if pair[0][key] != pair[1][key]} == {"method", "strategy", "strategy_options"}
+    assert pair[0]["strategy_options"] == {**pair[1]["strategy_options"], "feature_weight": 0.01}
+
+
+@pytest.mark.parametrize("strategy", ["oltr", "further"])
 @pytest.mark.parametrize("batchnorm", ["train", "eval"])
-def test_batchnorm_follows_its_option(batchnorm: str) -> None:
-    run, weights = started(batchnorm=batchnorm)
+def test_batchnorm_follows_its_option(batchnorm: str, strategy: str) -> None:
+    run, weights = started(strategy, batchnorm=batchnorm)
     run.train_epoch()
     moved = not torch.equal(run.model.bn1.running_mean, weights["bn1.running_mean"])
     assert moved == (batchnorm == "train")
