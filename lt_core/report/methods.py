@@ -399,10 +399,7 @@ def reproduction(study: Study) -> pd.DataFrame:
     length are others.
     """
     targets = [target for target in TARGETS if target.recipe == study.recipe]
-    rows = {
-        (target.method + ", re-balanced" * target.rebalanced, target.imbalance_factor): _reproduced(study, target)
-        for target in targets
-    }
+    rows = {(target.title, target.imbalance_factor): _reproduced(study, target) for target in targets}
     if not any(row["seeds"] for row in rows.values()):
         raise MissingRuns(f"no {study.recipe} run of a published recipe: nothing to compare with published values")
     names = list(dict.fromkeys(target.method for target in targets))

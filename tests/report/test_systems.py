@@ -187,6 +187,7 @@ def test_published_figures_agree_with_the_table_of_chapter_11() -> None:
     there = {row.method: row.top1.get(100) for row in PUBLISHED}
     assert REPORTED["mislas"].top1 == there["MiSLAS, two stages"]
     assert REPORTED["gala"].top1 == there["GALA"]
+    assert REPORTED["ce"].top1 == there["cross-entropy (BagofTricks)"]
     assert REPORTED["balanced_softmax"].top1 == there["balanced softmax (BagofTricks)"]
     assert set(REPORTED) <= set(METHODS)
     for reported in REPORTED.values():
