@@ -157,6 +157,7 @@ def page(loaded: tuple[Page, Recorder]) -> Iterator[Page]:
     shown.evaluate("() => window.scrollTo(0, 0)")
     shown.evaluate(FRAMES)
     yield shown
+    shown.evaluate(FRAMES)  # what the last thing done to the page leads to belongs to this test
     problems, recorder.problems = recorder.problems, []
     assert not problems, "\n".join(problems)
 
@@ -179,6 +180,8 @@ def open_page(browser: Browser, html: Path) -> Iterator[Callable[..., Page]]:
     open_one.recorder = recorder  # type: ignore[attr-defined]
     yield open_one
     for context in contexts:
+        for page in context.pages:
+            page.evaluate(FRAMES)
         context.close()
     assert not recorder.problems, "\n".join(recorder.problems)
 
@@ -189,10 +192,7 @@ def gallery_page(browser: Browser, html: Path) -> Iterator[tuple[Page, Recorder]
     recorder = Recorder()
     context = browser.new_context(**READER)
     recorder.watch(context)
-    page = context.new_page()
-    page.goto((html / "book" / "appendix" / "widgets.html").as_uri())
-    page.wait_for_function(WIDGETS_READY, timeout=READY_WITHIN)
-    yield page, recorder
+    yield load(context, html / "book" / "appendix" / "widgets.html"), recorder
     context.close()
 
 
@@ -211,6 +211,7 @@ def gallery(gallery_page: tuple[Page, Recorder]) -> Iterator[Callable[..., Locat
         return found
 
     yield widget
+    page.evaluate(FRAMES)
     assert not recorder.problems, "\n".join(recorder.problems)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,36 @@ import quiz
 
 VERDICT = ".quiz-feedback .quiz-verdict"
 FRAMES = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+TIME = "(_, milliseconds) => new Promise((done) => setTimeout(done, milliseconds))"
+# Frames of a fifth of a second, and intervals five times as long: a training takes twenty seconds.
+LEISURE = """() => {
+  const { requestAnimationFrame, cancelAnimationFrame, setInterval } = window;
+  window.hurry = () => Object.assign(window, { requestAnimationFrame, cancelAnimationFrame, setInterval });
+  window.requestAnimationFrame = (draw) => setTimeout(() => draw(performance.now()), 200);
+  window.cancelAnimationFrame = clearTimeout;
+  window.setInterval = (tick, time) => setInterval(tick, 5 * time);
+}"""
 
 
 def settle(widget: Locator) -> None:
     """Wait until what was changed is drawn."""
     widget.evaluate(FRAMES)
+
+
+def let_pass(node: Locator, milliseconds: int = 0) -> None:
+    """Let this time pass in the page: a timer of the page that was due before is over, however slow the machine is."""
+    node.evaluate(TIME, milliseconds)
+
+
+@contextmanager
+def leisurely(page: Page) -> Iterator[None]:
+    """What moves by itself moves slowly: a test meets it halfway on a machine that keeps the test waiting, too."""
+    page.evaluate(LEISURE)
+    try:
+        yield
+        page.evaluate(FRAMES)  # no slow frame is left, which the page's own function could not cancel
+    finally:
+        page.evaluate("() => window.hurry()")
 
 
 def turn(page: Page, theme: str) -> None:
@@ -84,6 +111,7 @@ def numbers(widget: Locator) -> list[dict[str, str]]:
     details = widget.locator("details.lt-numbers")
     if details.get_attribute("open") is None:
         details.locator("summary").press("Enter")
+    details.locator("tr").first.wait_for(state="attached")  # the table is made after the event that opens it
     settle(widget)
     rows: Any = details.locator("tr").evaluate_all("rows => rows.map(r => [...r.cells].map(c => c.textContent))")
     return [dict(zip(rows[0], row, strict=True)) for row in rows[1:]]

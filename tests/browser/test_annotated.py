@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from controls import let_pass, settle
 from playwright.sync_api import Browser, Locator, Page, expect
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "book" / "tools"))
@@ -75,13 +76,14 @@ def test_the_keyboard_is_enough(gala: Locator) -> None:
     assert first.evaluate("node => getComputedStyle(node).outlineStyle") == "solid"
     assert lit(gala) == {"lambda-1"}
     expect(meaning(gala)).to_contain_text("lambda_pos")
+    let_pass(gala)  # the page looks after a moment where a focus that was lost has gone
     press("Escape")
     assert lit(gala) == set()
     press("Enter")
     expect(first).to_have_attribute("aria-pressed", "true")
     assert lit(gala) == {"lambda-1"}
     first.evaluate("node => node.blur()")
-    gala.page.wait_for_timeout(50)
+    let_pass(gala)
     assert lit(gala) == {"lambda-1"}, "what Enter keeps stays"
     press("Escape")
     assert lit(gala) == set()
@@ -100,6 +102,7 @@ def test_without_scripts_both_columns_and_plain_tex_are_there(browser: Browser, 
 
 def test_on_a_phone_the_equation_stands_below_its_lines(gala: Locator) -> None:
     gala.page.set_viewport_size({"width": 390, "height": 844})
+    settle(gala)  # equations are set smaller where there is less room, and what stands below them moves up
     row = gala.locator(".annotated-row").nth(2)
     code, notes = (row.locator(f".annotated-{part}").bounding_box() for part in ("code", "notes"))
     assert code is not None

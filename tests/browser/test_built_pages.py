@@ -134,6 +134,7 @@ def test_page(
             screenshot(find(page, kind), f"{name}-{kind}-{theme}")
     for width in (1280, 768, 390):
         page.set_viewport_size({"width": width, "height": 800})
+        page.evaluate(FRAMES)  # widgets and formulas are drawn for this width
         page.wait_for_function(FADED, arg=SCROLLING)
         assert page.evaluate("document.scrollingElement.scrollWidth") <= width
         assert page.evaluate(BEYOND) == [], f"formulas in the text at {width} pixels"
@@ -143,6 +144,7 @@ def test_page(
     page.wait_for_function(FADED, arg=SCROLLING)
     page.evaluate("() => document.querySelectorAll('details').forEach((node) => { node.open = false; })")
     page.set_viewport_size({"width": 360, "height": 800})
+    page.evaluate(FRAMES)
     page.wait_for_function(REACHABLE)
     assert page.evaluate("document.scrollingElement.scrollWidth") <= 360
     found += [f"360 pixels: {violation}" for violation in axe(page, rules="narrow")]
@@ -162,7 +164,7 @@ def test_print_clips_nothing_and_has_no_solutions(page: Page) -> None:
     expect(page.locator("div.exercise").first).to_be_visible()
     for solution in page.locator("div.solution").all():
         expect(solution).to_be_hidden()
-    page.wait_for_timeout(200)
+    page.evaluate(FRAMES)  # formulas are set for the paper's width
     assert page.evaluate(CLIPPED) == []
 
 

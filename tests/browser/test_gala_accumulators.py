@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from controls import choose, click, numbers, press, put, says, value
+from controls import choose, click, leisurely, let_pass, numbers, press, put, says, value
 from playwright.sync_api import Locator, expect
 
 import lt_core as lt
@@ -160,12 +160,13 @@ def test_reset_step_and_play(gallery) -> None:
     click(widget, "Step")
     expect(step).to_have_attribute("aria-valuetext", "2")
     np.testing.assert_allclose(column(widget, "θ"), theta_by_step()[1], rtol=1e-9)
-    click(widget, "Play")
-    expect(step).not_to_have_attribute("aria-valuetext", "2")
-    click(widget, "Pause")
+    with leisurely(widget.page):
+        click(widget, "Play")
+        expect(step).not_to_have_attribute("aria-valuetext", "2")
+        click(widget, "Pause")
     held = step.get_attribute("aria-valuetext")
     assert 2 < value(held) < 200
-    widget.page.wait_for_timeout(300)  # five of its ticks
+    let_pass(widget, 500)  # longer than its slow tick
     assert step.get_attribute("aria-valuetext") == held
     put(widget, "Training step", 170)
     click(widget, "Play")

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 import torch
-from controls import choose, numbers, press, put, says, slider, toggle, value
+from controls import choose, numbers, press, put, says, settle, slider, toggle, value
 from playwright.sync_api import Locator
 from scipy.optimize import brentq
 
@@ -113,8 +113,8 @@ def test_dragging_the_line_does_what_the_slider_does(gallery) -> None:
     mouse.down()
     mouse.move(target["x"], height, steps=3)
     mouse.up()
-    settled = says(widget)
-    images = int(re.match(r"(\d+) images", settled)[1])
+    settle(widget)
+    images = int(re.match(r"(\d+) images", says(widget))[1])
     assert abs(images - 200) <= 3
     assert row(widget, images)["A"] == pytest.approx(factor(images) / 2, abs=6e-5)
 
@@ -170,5 +170,6 @@ def test_dragging_turns_the_image(gallery) -> None:
     mouse.down()
     mouse.move(target["x"], height, steps=3)
     mouse.up()
+    settle(widget)
     degrees = int(re.search(r"at (\d+)° from", says(widget))[1])
     assert abs(degrees - 60) <= 2

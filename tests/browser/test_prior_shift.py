@@ -6,7 +6,7 @@ import itertools
 import re
 
 import pytest
-from controls import numbers, press, put, says, slider, value
+from controls import numbers, press, put, says, settle, slider, value
 from playwright.sync_api import Browser, Locator
 from scipy.stats import norm
 
@@ -86,6 +86,7 @@ def test_dragging_does_what_the_slider_does(gallery, picture: int) -> None:
     mouse.down()
     mouse.move(target["x"] + target["width"] / 2, height, steps=4)
     mouse.up()
+    settle(widget)
     tau = float(re.search(r"τ\s=\s([\d.]+):", says(widget))[1])
     expected = (0.55, 0.6) if picture == 0 else (1.45, 1.55)
     assert expected[0] - 0.051 <= tau <= expected[1] + 0.051

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from controls import VERDICT, answer, questions, turn
+from controls import FRAMES, VERDICT, answer, questions, turn
 from playwright.sync_api import Browser, Locator, Page, expect
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "book" / "ext"))
@@ -125,6 +125,7 @@ def test_verdicts_are_readable_in_both_themes_and_on_a_phone(
     for theme, width in (("light", 1280), ("dark", 1280), ("dark", 390), ("light", 390)):
         page.set_viewport_size({"width": width, "height": 900})
         turn(page, theme)
+        page.evaluate(FRAMES)  # formulas and widgets are drawn for this width
         assert page.evaluate("document.scrollingElement.scrollWidth") <= width
         assert page.locator(".quiz *").evaluate_all(beyond) == 0
         if width == 1280:  # what a phone changes, the test of all pages checks

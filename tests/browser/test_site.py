@@ -20,8 +20,8 @@ CHAPTER = "book/part2_adjusting/06_ala"
 
 def test_mathematics_is_typeset_from_the_folder(open_page: Callable[..., Page]) -> None:
     page = open_page("book/part1_long_tail/02_gradients")
-    fonts = page.evaluate("document.fonts.ready.then(() => [...document.fonts].map((f) => f.family + ' ' + f.status))")
-    assert "MJXTEX loaded" in fonts
+    loaded = "({ family, status }) => family === 'MJXTEX' && status === 'loaded'"
+    page.wait_for_function(f"() => [...document.fonts].some({loaded})")  # not before the formulas are drawn
     assert page.locator("div.math mjx-container").count() > 5
     assert page.locator("mjx-merror").count() == 0
 
@@ -73,9 +73,11 @@ def test_a_drawer_opens_and_closes(open_page: Callable[..., Page], width: int, b
     expect(drawer.get_by_role("link").nth(1)).to_be_in_viewport()
     page.keyboard.press("Escape")
     expect(drawer).to_be_hidden()
+    expect(drawer.locator("> *")).to_have_count(0)  # the theme puts what it held back into the page after a moment
     opener.click()
     drawer.get_by_role("button", name="Close").click()
     expect(drawer).to_be_hidden()
+    expect(drawer.locator("> *")).to_have_count(0)
     opener.click()
     link = drawer.get_by_role("link").nth(2)
     target = link.get_attribute("href")
@@ -221,9 +223,10 @@ def test_the_bibliography_shows_what_the_text_cites_and_links_every_entry(open_p
 def test_a_request_that_leaves_the_folder_is_recorded(open_page: Callable[..., Page]) -> None:
     page = open_page("book/index")
     recorder = open_page.recorder  # type: ignore[attr-defined]
-    page.evaluate("() => fetch('https://example.org/').catch(() => null)")
-    page.evaluate("() => console.error('a complaint')")
-    page.wait_for_timeout(100)
+    with page.expect_request("https://example.org/"):
+        page.evaluate("() => fetch('https://example.org/').catch(() => null)")
+    with page.expect_console_message(lambda message: message.text == "a complaint"):
+        page.evaluate("() => console.error('a complaint')")
     assert any("external request: https://example.org/" in problem for problem in recorder.problems)
     assert any("a complaint" in problem for problem in recorder.problems)
     recorder.problems.clear()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from controls import choose, click, numbers, press, says, settle, slider, value
+from controls import choose, click, leisurely, numbers, press, says, settle, slider, value
 from playwright.sync_api import Locator, expect
 
 import lt_core as lt
@@ -212,17 +212,18 @@ def test_train_runs_from_the_start_and_pauses(gallery) -> None:
     step = slider(widget, "Training step")
     button = widget.get_by_role("button", name=re.compile("^(Train|Pause)$"))
     button.focus()
-    button.press("Enter")
-    expect(button).to_have_text("Pause")
-    expect(step).not_to_have_value("0")  # the first frame is drawn after the label has changed
-    button.press("Enter")
-    expect(button).to_have_text("Train")
+    with leisurely(widget.page):
+        button.press("Enter")
+        expect(button).to_have_text("Pause")
+        expect(step).not_to_have_value("0")  # the first frame is drawn after the label has changed
+        button.press("Enter")
+        expect(button).to_have_text("Train")
     paused = int(step.input_value())
     assert 0 < paused < STEPS
     check(widget, "ce", step=paused)
     assert int(step.input_value()) == paused
     click(widget, "Train")  # and on from where it stopped
-    expect(button).to_have_text("Train", timeout=20_000)
+    expect(button).to_have_text("Train", timeout=60_000)  # a hundred frames, of which a busy machine draws few a second
     assert step.input_value() == str(STEPS)
     check(widget, "ce")
 
