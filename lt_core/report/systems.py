@@ -1,8 +1,9 @@
 """Tables and figures of chapter 14: every system in one recipe, each beside the nearest run without its idea.
 
-The records lie apart from the study's, in ``book/results/systems/RECIPE/RUN``; what is not recorded yet is named by
-`Systems.missing`, and everything else is made of what there is. A row that has one seed is a number without interval,
-verdict or rank.
+The records lie apart from the study's, in ``book/results/systems/RECIPE/RUN``, and those of a CPU, whose seconds are
+the costs, in ``book/results/systems_cpu``; what is not recorded yet is named by `Systems.missing`, and everything else
+is made of what there is. No mean and no difference has runs of both. A row that has one seed is a number without
+interval, verdict or rank.
 """
 
 from __future__ import annotations
@@ -61,10 +62,11 @@ ALSO: dict[str, str] = {
 
 @dataclass(frozen=True)
 class System:
-    """A method and its runs by seed."""
+    """A method, its runs by seed, and those whose seconds count: the same ones, or those of a CPU."""
 
     method: Method
     runs: Mapping[int, Run]
+    paid: Mapping[int, Run]
 
     @property
     def second_stage(self) -> bool:
@@ -73,23 +75,35 @@ class System:
     @property
     def top1(self) -> dict[int, float]:
         """Top-1 of the last epoch by seed, in percent."""
-        return {seed: float(run.last["top1"]) for seed, run in self.runs.items()}
+        return _top1(self.runs)
 
     @property
     def parents(self) -> dict[int, float]:
         """Top-1 of the runs that the second stages started from, by the second stage's seed."""
-        return {seed: float(run.record["base"]["top1"]) for seed, run in self.runs.items() if "base" in run.record}
+        return _parents(self.runs)
 
     @property
     def cost(self) -> float | None:
         """Mean CPU seconds of the whole procedure, a first stage included; None where a record has none."""
-        costs = [_cpu_seconds(run.record) for run in self.runs.values()]
+        costs = [_cpu_seconds(run.record) for run in self.paid.values()]
         known = [cost for cost in costs if cost is not None]
-        return sum(known) / len(known) if len(known) == len(costs) else None
+        return sum(known) / len(known) if known and len(known) == len(costs) else None
+
+    @property
+    def processor(self) -> str:
+        return ", ".join(dict.fromkeys(run.record["environment"]["device"] for run in self.runs.values()))
 
     def mean(self, key: str) -> float | None:
         values = [run.last[key] for run in self.runs.values()]
         return None if None in values else float(sum(values) / len(values))
+
+
+def _top1(runs: Mapping[int, Run]) -> dict[int, float]:
+    return {seed: float(run.last["top1"]) for seed, run in runs.items()}
+
+
+def _parents(runs: Mapping[int, Run]) -> dict[int, float]:
+    return {seed: float(run.record["base"]["top1"]) for seed, run in runs.items() if "base" in run.record}
 
 
 def _cpu_seconds(record: Mapping[str, Any]) -> float | None:
@@ -122,29 +136,38 @@ def method_of(config: RunConfig) -> str | None:
 class Systems:
     """The recorded systems of one recipe, in the order of `lt_core.methods`.
 
+    A second folder may lie beside the first, of the same name with ``_cpu``: runs of the same systems on a CPU. A row
+    is of one folder, the one with more seeds of it (at equal numbers the first), and so is every difference; the costs
+    are those of the second folder where there is one.
+
     Args:
         recipe: "short" for the table, "plain" for the second stages that start from the 200-epoch run.
         results: folder with a folder for each recipe; default: ``book/results/systems`` of the repository. It may be
             empty.
 
+    Attributes:
+        found: for each folder, the runs by method and seed.
+        systems: the rows by method.
+
     Raises:
-        lt_core.records.RecordError: a record cannot be read, or two are of one method and seed.
+        lt_core.records.RecordError: a record cannot be read, or two of a folder are of one method and seed.
     """
 
     def __init__(self, recipe: str = "short", results: str | Path | None = None) -> None:
         self.recipe = recipe
-        folder = (records.find_results() / "systems" if results is None else Path(results)) / recipe
-        runs = Study(folder).runs if any(folder.glob("*/record.json")) else []
-        found: dict[str, dict[int, Run]] = {}
-        for run in runs:
-            name = method_of(run.config)
-            if name is None or run.config.imbalance_factor != 100:
-                continue
-            if run.config.seed in found.setdefault(name, {}):
-                raise records.RecordError(f"{run.folder} is a second run of {name} with seed {run.config.seed}")
-            found[name][run.config.seed] = run
-        by_name = {name: dict(sorted(found[name].items())) for name in METHODS if name in found}
-        self.systems = {name: System(METHODS[name], by_seed) for name, by_seed in by_name.items()}
+        first = records.find_results() / "systems" if results is None else Path(results)
+        beside = first.resolve().with_name(first.resolve().name + "_cpu")
+        self.found = [_read(folder / recipe) for folder in (first, beside) if folder == first or folder.exists()]
+        self.systems = {
+            name: System(METHODS[name], self.found[self.place(name)][name], self.found[-1].get(name, {}))
+            for name in METHODS
+            if any(name in found for found in self.found)
+        }
+
+    def place(self, *names: str) -> int:
+        """Which folder has most seeds that all of these methods have: its index in `found`, of equals the first."""
+        shared = [len(set.intersection(*(set(found.get(name, ())) for name in names))) for found in self.found]
+        return shared.index(max(shared))
 
     @cached_property
     def planned(self) -> tuple[str, ...]:
@@ -168,20 +191,44 @@ class Systems:
 
     def control(self, name: str) -> tuple[str, dict[int, float]]:
         """The title of a system's control, and its top-1 by seed; ("–", {}) for cross-entropy itself."""
-        control = CONTROLS.get(name)
+        control, system = CONTROLS.get(name), self.systems[name]
         if control is None:
             return "–", {}
         if control == PARENT:
-            runs = self.systems[name].runs.values()
-            bases = {_base_title(run) for run in runs if "base" in run.record}
-            return ", ".join(sorted(bases)) or "–", self.systems[name].parents
+            bases = {_base_title(run) for run in system.runs.values() if "base" in run.record}
+            return ", ".join(sorted(bases)) or "–", system.parents
         title = METHODS[control].title + (f", {ALSO[name]}" if name in ALSO else "")
-        return title, self.systems[control].top1 if control in self.systems else {}
+        return title, self.beside(name, control)
+
+    def beside(self, name: str, other: str) -> dict[int, float]:
+        """Top-1 by seed of another method, from the folder that the row of ``name`` is of."""
+        return _top1(self.found[self.place(name)].get(other, {}))
 
     def differences(self, name: str) -> dict[int, float]:
         """Top-1 minus the control's, at the seeds that both have."""
         own, (_, control) = self.systems[name].top1, self.control(name)
         return {seed: own[seed] - control[seed] for seed in own if seed in control}
+
+    def agreement(self) -> str:
+        """One sentence: how far runs of one method and seed in the two folders lie apart; "" where none is in both."""
+        if len(self.found) < 2:
+            return ""
+        first, second = ({name: _top1(runs) for name, runs in found.items()} for found in self.found)
+        apart = {
+            (name, seed): value - second[name][seed]
+            for name, by_seed in first.items()
+            for seed, value in by_seed.items()
+            if seed in second.get(name, {})
+        }
+        if len(apart) < 2:
+            return ""
+        (name, seed), most = max(apart.items(), key=lambda item: abs(item[1]))
+        within = sum(abs(value) < 1 for value in apart.values())
+        other = "CPU" if self.found[0][name][seed].record["environment"]["device"].startswith("CPU") else "GPU"
+        return (
+            f"{len(apart)} runs were made on both processors: {other} minus CPU {_signed(list(apart.values()))} "
+            f"points, {within} of them within one, the most {_signed([most])} ({METHODS[name].title}, seed {seed})."
+        )
 
     def rows(self) -> list[dict[str, Any]]:
         """What `lt_core.widgets.MethodTable` shows: plain values, one mapping a system."""
@@ -200,6 +247,7 @@ class Systems:
             "classifier": str(runs[0].config.classifier),
             "starts_from": _base_title(runs[0]) if "base" in runs[0].record else "",
             "seeds": len(runs),
+            "processor": system.processor,
             **{key: _rounded(system.mean(key)) for key in ("top1", "many", "medium", "few")},
             "cost": None if system.cost is None else round(system.cost),
             "times": None if system.cost is None or not usual else round(system.cost / usual, 2),
@@ -214,6 +262,19 @@ class Systems:
         """Schedule, precision, processor and seeds: the line under a table; "" where nothing is recorded."""
         runs = [run for system in self.systems.values() for run in system.runs.values()]
         return setting(runs) if runs else ""
+
+
+def _read(folder: Path) -> dict[str, dict[int, Run]]:
+    """The runs of a folder that are of a method, by its name and their seeds."""
+    found: dict[str, dict[int, Run]] = {}
+    for run in Study(folder).runs if any(folder.glob("*/record.json")) else []:
+        name = method_of(run.config)
+        if name is None or run.config.imbalance_factor != 100:
+            continue
+        if run.config.seed in found.setdefault(name, {}):
+            raise records.RecordError(f"{run.folder} is a second run of {name} with seed {run.config.seed}")
+        found[name][run.config.seed] = run
+    return {name: dict(sorted(by_seed.items())) for name, by_seed in found.items()}
 
 
 def _rounded(value: float | None) -> float | None:
@@ -257,13 +318,13 @@ def controlled(systems: Systems, every: bool = False) -> pd.DataFrame:
         system, (title, _) = systems.systems[name], systems.control(name)
         if title == "–":
             continue
-        by_seed = list(systems.differences(name).values())
+        by_seed, place = list(systems.differences(name).values()), systems.place(name)
         rows[system.method.title] = {
             "classifier": str(next(iter(system.runs.values())).config.classifier),
             "minus": title,
             "top-1": _spread(list(system.top1.values())),
             "difference": _signed(by_seed),
-            "seeds": len(by_seed) if len(by_seed) != 1 else ONE_SEED,
+            "seeds": (len(by_seed) if len(by_seed) != 1 else ONE_SEED) if place == 0 else f"{len(by_seed)} (CPU)",
         }
     columns = ["classifier", "minus", "top-1", "difference", "seeds"]
     table = pd.DataFrame(list(rows.values()), index=pd.Index(list(rows), name="method"), columns=columns)
@@ -289,9 +350,10 @@ def _signed(values: Sequence[float]) -> str:
 def contrasts(systems: Systems) -> pd.DataFrame:
     """The questions that the grid file asks beforehand, each with its simultaneous interval and verdict.
 
-    One analysis for the pairs of whole trainings, at the seeds that all of them have; second stages are left out of it
-    and compared seed by seed, with the deviation of their differences. Both take Student's quantile with Bonferroni's
-    correction for all the questions of the file, recorded or not.
+    A pair of whole trainings is compared at all seeds that both have in one folder of `Systems.found`, by the analysis
+    of all methods in such a pair that have these seeds there; second stages are left out of it and compared seed by
+    seed, with the deviation of their differences. Both take Student's quantile with Bonferroni's correction for all the
+    questions of the file, recorded or not.
 
     Raises:
         MissingRuns: the file asks nothing in this recipe, or there is no clone of the book.
@@ -302,9 +364,8 @@ def contrasts(systems: Systems) -> pd.DataFrame:
     if not pairs:
         raise MissingRuns(f"{grid_file().name} has no contrasts in recipe {systems.recipe}")
     named = {METHODS[name].title: name for name in systems.planned}
-    there = [(a, b) for a, b in pairs if named[a] in systems.systems and named[b] in systems.systems]
-    staged = [(a, b) for a, b in there if METHODS[named[a]].base is not None]
-    whole = [pair for pair in there if pair not in staged]
+    staged = [pair for pair in pairs if METHODS[named[pair[0]]].base is not None]
+    whole = [pair for pair in pairs if pair not in staged]
     found = {**_whole(systems, whole, named, len(pairs)), **_staged(systems, staged, named, len(pairs))}
     rows = {}
     for pair in pairs:
@@ -325,42 +386,52 @@ def contrasts(systems: Systems) -> pd.DataFrame:
 def _whole(
     systems: Systems, pairs: Sequence[tuple[str, str]], named: Mapping[str, str], number: int
 ) -> dict[tuple[str, str], Comparison]:
-    """Pairs of whole trainings, by one residual mean square of all of them."""
-    titles = list(dict.fromkeys(title for pair in pairs for title in pair))
-    values = {title: systems.systems[named[title]].top1 for title in titles}
-    shared = set.intersection(*map(set, values.values())) if values else set()
-    if not shared:
-        return {}
-    table = analyse({title: {seed: by_seed[seed] for seed in shared} for title, by_seed in values.items()})
-    quantile = bonferroni_quantile(number, table.degrees) if table.degrees else None
-    return {pair: table.difference(*pair, quantile) for pair in pairs}
+    """Pairs of whole trainings, each by the residual mean square of all methods that have its seeds."""
+    places = {pair: systems.place(*(named[title] for title in pair)) for pair in pairs}
+    compared = {}
+    for pair, place in places.items():
+        titles = dict.fromkeys(title for other in pairs if places[other] == place for title in other)
+        values = {title: _top1(systems.found[place].get(named[title], {})) for title in titles}
+        shared = set(values[pair[0]]) & set(values[pair[1]])
+        if not shared:
+            continue
+        table = analyse({t: {seed: v[seed] for seed in shared} for t, v in values.items() if shared <= set(v)})
+        quantile = bonferroni_quantile(number, table.degrees) if table.degrees else None
+        compared[pair] = table.difference(*pair, quantile)
+    return compared
 
 
 def _staged(
     systems: Systems, pairs: Sequence[tuple[str, str]], named: Mapping[str, str], number: int
 ) -> dict[tuple[str, str], Comparison]:
-    """Second stages, each minus its parent or minus another stage from the same parent, at the seeds they all have."""
+    """Second stages, each minus its parent or minus another stage from the same parent, at the seeds that both have.
+
+    Their deviation is pooled over the stages that have these seeds in the same folder.
+    """
     import numpy as np
 
-    differences = {}
+    changes: dict[tuple[str, str], tuple[int, dict[int, float]]] = {}
     for first, second in pairs:
-        own = systems.systems[named[first]]
-        is_parent = METHODS[named[second]].base is None
-        other = own.parents if is_parent else systems.systems[named[second]].top1
-        differences[first, second] = {seed: v - other[seed] for seed, v in own.top1.items() if seed in other}
-    shared = sorted(set.intersection(*map(set, differences.values()))) if differences else []
-    if not shared:
-        return {}
-    table = np.array([[by_seed[seed] for seed in shared] for by_seed in differences.values()])
-    count, seeds = table.shape
-    if seeds < 2:
-        return {pair: Comparison(float(row[0]), None, None, 1) for pair, row in zip(differences, table, strict=True)}
-    pooled = float(table.var(1, ddof=1).mean() ** 0.5)
-    scale = bonferroni_quantile(number, count * (seeds - 1)) / seeds**0.5
-    return {
-        pair: Comparison(float(row.mean()), scale * pooled, scale * max(pooled, float(row.std(ddof=1))), seeds)
-        for pair, row in zip(differences, table, strict=True)
-    }
+        own, other, is_parent = named[first], named[second], METHODS[named[second]].base is None
+        place = systems.place(own) if is_parent else systems.place(own, other)
+        runs = systems.found[place].get(own, {})
+        control = _parents(runs) if is_parent else _top1(systems.found[place].get(other, {}))
+        changes[first, second] = place, {seed: v - control[seed] for seed, v in _top1(runs).items() if seed in control}
+    compared = {}
+    for pair, (place, own_changes) in changes.items():
+        seeds = sorted(own_changes)
+        if not seeds:
+            continue
+        pool = [c for there, c in changes.values() if there == place and set(seeds) <= set(c)]
+        table, row = np.array([[c[seed] for seed in seeds] for c in pool]), np.array([own_changes[s] for s in seeds])
+        if len(seeds) < 2:
+            compared[pair] = Comparison(float(row[0]), None, None, 1)
+            continue
+        pooled = float(table.var(1, ddof=1).mean() ** 0.5)
+        scale = bonferroni_quantile(number, len(pool) * (len(seeds) - 1)) / len(seeds) ** 0.5
+        own_sd = max(pooled, float(row.std(ddof=1)))
+        compared[pair] = Comparison(float(row.mean()), scale * pooled, scale * own_sd, len(seeds))
+    return compared
 
 
 def tricks(systems: Systems) -> pd.DataFrame:
@@ -373,10 +444,10 @@ def tricks(systems: Systems) -> pd.DataFrame:
 
     if "ce" not in systems.systems:
         raise MissingRuns(f"no {systems.recipe} run of cross-entropy by `--method ce`")
-    usual = systems.systems["ce"].top1
     rows = {}
     for trick in TRICKS:
         system = systems.systems.get(trick.method or "")
+        usual = systems.beside(str(trick.method), "ce") if system else {}
         own = [value - usual[seed] for seed, value in system.top1.items() if seed in usual] if system else []
         rows[trick.name] = {
             "theirs": trick.top1,

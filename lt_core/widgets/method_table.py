@@ -11,7 +11,7 @@ from lt_core.methods import CHANGES, FIDELITY
 from lt_core.validation import check_choice, check_number
 from lt_core.widgets.base import Explorer, choice, read, source, style
 
-TEXTS = ("method", "control", "classifier", "starts_from", "fidelity", "recipe", "chapter")
+TEXTS = ("method", "control", "classifier", "starts_from", "fidelity", "recipe", "chapter", "processor")
 NUMBERS = ("top1", "many", "medium", "few", "difference", "cost", "times", "published")
 COLUMNS = ("method", "changes", *TEXTS[1:], "seeds", *NUMBERS)
 ANY = "any"
@@ -27,9 +27,9 @@ class MethodTable(Explorer):
     Args:
         rows: one mapping a method, with all of ``method`` (its title), ``changes`` (some of `lt_core.methods.CHANGES`),
             ``control``, ``classifier``, ``starts_from``, ``fidelity`` (one of `lt_core.methods.FIDELITY`), ``recipe``,
-            ``chapter`` (texts), ``seeds`` (a whole number), ``top1``, ``many``, ``medium``, ``few``, ``difference``,
-            ``cost``, ``times`` and ``published`` (numbers, or None where there is none); `lt_core.report.systems` makes
-            them. There may be none.
+            ``chapter``, ``processor`` (texts), ``seeds`` (a whole number), ``top1``, ``many``, ``medium``, ``few``,
+            ``difference``, ``cost``, ``times`` and ``published`` (numbers, or None where there is none);
+            `lt_core.report.systems` makes them. There may be none.
         sort_by: "map", or the column that sorts.
         descending: whether the largest comes first.
         changes: "any", or the one thing that every shown method changes.
@@ -48,7 +48,7 @@ class MethodTable(Explorer):
 
     Example:
         >>> import lt_core as lt
-        >>> texts = dict.fromkeys(("control", "classifier", "starts_from", "recipe", "chapter"), "")
+        >>> texts = dict.fromkeys(("control", "classifier", "starts_from", "recipe", "chapter", "processor"), "")
         >>> numbers = dict.fromkeys(("many", "medium", "few", "difference", "cost", "times", "published"))
         >>> rest = {**texts, **numbers, "fidelity": "released", "seeds": 1}
         >>> rows = [{**rest, "method": "cross-entropy", "changes": [], "top1": 38.0}]

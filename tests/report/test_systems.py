@@ -175,6 +175,70 @@ def test_second_stages_are_compared_by_seed(tmp_path: Path) -> None:
     assert row["verdict"] == "clear"
 
 
+def on_two(tmp_path: Path, first: list[dict[str, Any]], second: list[dict[str, Any]]) -> systems.Systems:
+    """The rows of a folder, beside which another of the same name has the runs of a CPU."""
+    written(tmp_path / "grid_cpu", *second)
+    return written(tmp_path / "grid", *first)
+
+
+def test_a_row_and_its_difference_are_of_one_processor(tmp_path: Path) -> None:
+    """A row is of the folder that has more seeds of it, at equal numbers of the first; its control is of the same."""
+    first = [made("ce", 30.0), made("ce", 31.0, seed=1), made("mixup", 33.0), made("focal", 31.0)]
+    second = [made("ce", v, seed=s) for s, v in enumerate((20.0, 21.0, 22.0))]
+    second += [made("mixup", 25.0), made("focal", 22.0), made("focal", 23.0, seed=1), made("sam", 24.0)]
+    found = on_two(tmp_path, first, second)
+    assert found.systems["ce"].top1 == {0: 20.0, 1: 21.0, 2: 22.0}
+    assert found.systems["mixup"].top1 == {0: 33.0}
+    assert found.differences("mixup") == {0: 3.0}  # minus 30, though cross-entropy's row is of the other folder
+    assert found.differences("focal") == {0: 2.0, 1: 2.0}
+    assert found.differences("sam") == {0: 4.0}
+    table = systems.controlled(found)
+    assert list(table.loc[["mixup", "focal loss", "SAM"], "seeds"]) == [systems.ONE_SEED, "2 (CPU)", "1 (CPU)"]
+    mixup = systems.tricks(found).loc["mixup", "ours minus our cross-entropy"]
+    assert mixup == "+3.0"
+
+
+def test_costs_are_of_the_cpu_where_there_are_such_runs(tmp_path: Path) -> None:
+    first = [made("ce", 30.0, cpu=5.0), made("mixup", 31.0, cpu=5.0)]
+    found = on_two(tmp_path, first, [made("ce", 29.0, cpu=200.0)])
+    assert [row["cost"] for row in found.rows()] == [200, None]
+    assert written(tmp_path / "alone", *first).systems["mixup"].cost == 5.0
+
+
+def test_runs_on_both_processors_are_set_beside_each_other(tmp_path: Path) -> None:
+    first = [made("ce", 30.0), made("ce", 31.0, seed=1), made("mixup", 33.0), made("focal", 31.0)]
+    text = on_two(tmp_path, first, [made("ce", 30.5), made("mixup", 31.0), made("focal", 31.5, seed=1)]).agreement()
+    assert text.startswith("2 runs were made on both processors: CPU minus CPU +0.8\u00a0±\u00a01.8 points, 1 of them")
+    assert text.endswith("the most +2.0 (mixup, seed 0).")
+    assert written(tmp_path / "alone", *first).agreement() == ""
+
+
+def test_a_contrast_uses_all_seeds_that_both_have(tmp_path: Path) -> None:
+    """And the variance of all methods with these seeds, on the processor where there are more of them."""
+    values = {
+        "mixup": (35.0, 36.5, 36.0), "ce": (30.0, 31.0, 32.0), "bbn": (31.0, 33.0), "ce_bbn_network": (30.0, 31.5)
+    }  # fmt: skip
+    runs = [made(name, v, seed=s) for name, by_seed in values.items() for s, v in enumerate(by_seed)]
+    table = systems.contrasts(on_two(tmp_path, runs, [made("mixup", 50.0), made("ce", 20.0)]))
+    three = analyse({name: dict(enumerate(values[name])) for name in ("mixup", "ce")})
+    two = analyse({name: dict(enumerate(v[:2])) for name, v in values.items()})
+    mixup, bbn = table.loc["mixup\u00a0− cross-entropy"], table.loc["BBN\u00a0− cross-entropy (BBN's network)"]
+    wanted = three.difference("mixup", "ce", bonferroni_quantile(8, three.degrees))
+    assert (mixup["seeds"], mixup["difference and interval"]) == (3, str(wanted))
+    wanted = two.difference("bbn", "ce_bbn_network", bonferroni_quantile(8, two.degrees))
+    assert (bbn["seeds"], bbn["difference and interval"]) == (2, str(wanted))
+
+
+def test_second_stages_take_the_processor_with_more_seeds(tmp_path: Path) -> None:
+    first = [staged("crt", 34.0, "ce", 29.0), staged("mixup_crt", 31.0, "mixup", 24.0)]
+    second = [staged("crt", v, "ce", 30.0, seed=s) for s, v in enumerate((33.0, 34.0))]
+    table = systems.contrasts(on_two(tmp_path, first, second))
+    row = table.loc["cRT\u00a0− cross-entropy"]
+    half = bonferroni_quantile(8, 1) * 0.5
+    assert (row["seeds"], row["difference and interval"]) == (2, f"+3.5 [{3.5 - half:+.1f}, {3.5 + half:+.1f}]")
+    assert set(table.drop(row.name)["difference and interval"]) == {systems.NOT_RECORDED}
+
+
 def test_the_study_is_read_too() -> None:
     """Its records are older than the names of methods."""
     rows = {row["method"]: row for row in systems.load_systems("short", STUDY).rows()}

@@ -25,6 +25,7 @@ const COLUMNS = [
   ["published", "published (%)", (value) => String(value)],
   ["recipe", "published with, and where", words, "lt-text lt-long"],
   ["chapter", "chapter", words],
+  ["processor", "trained on", words, "lt-text"],
 ];
 const ACCURACIES = ["top1", "many", "medium", "few", "difference"];
 const key = (value) => (Array.isArray(value) ? value.join(" ") : value);
