@@ -60,6 +60,10 @@ ALSO: dict[str, str] = {
 }
 
 
+# Runs that a method trains first and that are no method of their own.
+FIRST_STAGES = {"gcl_mixup": "GCL with mixup", "ce_lfme_experts": "its three experts"}
+
+
 @dataclass(frozen=True)
 class System:
     """A method, its runs by seed, and those whose seconds count: the same ones, or those of a CPU."""
@@ -231,9 +235,10 @@ class Systems:
         )
 
     def rows(self) -> list[dict[str, Any]]:
-        """What `lt_core.widgets.MethodTable` shows: plain values, one mapping a system."""
+        """What `lt_core.widgets.MethodTable` shows: plain values, one mapping a system, in the order of the map."""
         usual = self.systems["ce"].cost if "ce" in self.systems else None
-        return [self._row(name, system, usual) for name, system in self.systems.items()]
+        listed = sorted(self.systems.items(), key=lambda item: _map_order(item[1].method))
+        return [self._row(name, system, usual) for name, system in listed]
 
     def _row(self, name: str, system: System, usual: float | None) -> dict[str, Any]:
         method, runs = system.method, list(system.runs.values())
@@ -253,6 +258,7 @@ class Systems:
             "times": None if system.cost is None or not usual else round(system.cost / usual, 2),
             "control": title,
             "difference": _rounded(sum(by_seed) / len(by_seed)) if by_seed else None,
+            "shared": len(by_seed) or None,
             "published": float(reported.top1) if reported else None,
             "recipe": f"{reported.recipe}. {reported.source}" if reported else "",
             "chapter": method.chapter,
@@ -284,7 +290,7 @@ def _rounded(value: float | None) -> float | None:
 def _base_title(run: Run) -> str:
     """The method of the run that a second stage started from, by the name of that run."""
     name = str(run.record["base"]["run"]).split("/")[-1].partition("-if")[0].replace("-", "_")
-    return METHODS[name].title if name in METHODS else name
+    return METHODS[name].title if name in METHODS else FIRST_STAGES.get(name, name)
 
 
 def grid_file() -> Path:
@@ -460,8 +466,9 @@ def tricks(systems: Systems) -> pd.DataFrame:
     return table
 
 
-# Names that the figure prints: those whose cost is another one. The others lie close together, and are in the table.
-LABELLED = ("bbn", "ride", "ensemble", "l2rw", "meta_weight_net", "lfme", "sam")
+# Names that the figure prints: those apart from the others, which lie close together and are in the table.
+LABELLED = ("bbn", "ride", "ensemble", "l2rw", "meta_weight_net", "lfme", "sam", "oltr", "ce_further", "disalign",
+            "mixup", "cb", "lade")  # fmt: skip
 KINDS = {
     "one stage": ("o", plots.PALETTE[0]),
     "two stages": ("s", plots.PALETTE[1]),
@@ -494,7 +501,8 @@ def cost(systems: Systems) -> Figure:
                 costs[name], np.mean(values), np.std(values, ddof=1) if several else None, fmt=marker, color=colour,
                 mfc=fill, ms=6, elinewidth=1,
             )  # fmt: skip
-        ax.plot([], [], marker, color=colour, label=kind)
+        if any(kind_of(system.method) == kind for system in shown.values()):
+            ax.plot([], [], marker, color=colour, label=kind)
     for name in LABELLED:
         if name in shown:
             place = costs[name], float(np.mean(list(shown[name].top1.values())))
@@ -510,7 +518,8 @@ def cost(systems: Systems) -> Figure:
         usual = float(np.mean(list(shown["ce"].top1.values())))
         ax.axhline(usual, color=plots.GREY, ls=":", lw=1.2)
         ax.text(0.99, usual, "cross-entropy", ha="right", va="bottom", transform=ax.get_yaxis_transform())
-    fig.legend(loc="outside lower center", ncols=3)
+    if shown:
+        fig.legend(loc="outside lower center", ncols=3)
     return fig
 
 
@@ -531,11 +540,11 @@ def map_of_methods(width: int = 47) -> Figure:
     import matplotlib.pyplot as plt
 
     groups: dict[tuple[str, ...], list[str]] = {}
-    for row in METHODS.values():
+    for row in sorted(METHODS.values(), key=_map_order):
         if row.same_as is None:
             key = tuple(change for change in CHANGES if change in row.changes)
             groups.setdefault(key, []).append(row.title + "*" * (not row.trains))
-    order = sorted(groups, key=lambda key: (len(key), [CHANGES.index(change) for change in key]))
+    order = list(groups)
     texts = {key: _lines(groups[key], width) for key in order}
     lines = sum(len(text) for text in texts.values())
     fig, ax = plt.subplots(figsize=(plots.WIDTH, 0.175 * (lines + 0.5 * len(order)) + 0.9))
@@ -560,6 +569,12 @@ def map_of_methods(width: int = 47) -> Figure:
     for spine in ax.spines.values():
         spine.set_visible(False)
     return fig
+
+
+def _map_order(method: Method) -> tuple[int, list[int]]:
+    """Methods that change less come first; of these, in the order of `CHANGES`."""
+    places = sorted(CHANGES.index(change) for change in method.changes)
+    return len(places), places
 
 
 def _lines(titles: Sequence[str], width: int) -> list[str]:

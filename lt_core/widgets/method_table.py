@@ -12,7 +12,7 @@ from lt_core.validation import check_choice, check_number
 from lt_core.widgets.base import Explorer, choice, read, source, style
 
 TEXTS = ("method", "control", "classifier", "starts_from", "fidelity", "recipe", "chapter", "processor")
-NUMBERS = ("top1", "many", "medium", "few", "difference", "cost", "times", "published")
+NUMBERS = ("top1", "many", "medium", "few", "difference", "shared", "cost", "times", "published")
 COLUMNS = ("method", "changes", *TEXTS[1:], "seeds", *NUMBERS)
 ANY = "any"
 MAP = "map"  # the order in which the rows were given
@@ -28,8 +28,8 @@ class MethodTable(Explorer):
         rows: one mapping a method, with all of ``method`` (its title), ``changes`` (some of `lt_core.methods.CHANGES`),
             ``control``, ``classifier``, ``starts_from``, ``fidelity`` (one of `lt_core.methods.FIDELITY`), ``recipe``,
             ``chapter``, ``processor`` (texts), ``seeds`` (a whole number), ``top1``, ``many``, ``medium``, ``few``,
-            ``difference``, ``cost``, ``times`` and ``published`` (numbers, or None where there is none);
-            `lt_core.report.systems` makes them. There may be none.
+            ``difference``, ``shared`` (its seeds), ``cost``, ``times`` and ``published`` (numbers, or None where there
+            is none); `lt_core.report.systems` makes them. There may be no row.
         sort_by: "map", or the column that sorts.
         descending: whether the largest comes first.
         changes: "any", or the one thing that every shown method changes.
@@ -49,7 +49,7 @@ class MethodTable(Explorer):
     Example:
         >>> import lt_core as lt
         >>> texts = dict.fromkeys(("control", "classifier", "starts_from", "recipe", "chapter", "processor"), "")
-        >>> numbers = dict.fromkeys(("many", "medium", "few", "difference", "cost", "times", "published"))
+        >>> numbers = dict.fromkeys(("many", "medium", "few", "difference", "shared", "cost", "times", "published"))
         >>> rest = {**texts, **numbers, "fidelity": "released", "seeds": 1}
         >>> rows = [{**rest, "method": "cross-entropy", "changes": [], "top1": 38.0}]
         >>> rows += [{**rest, "method": "mixup", "changes": ["data"], "top1": 39.0}]

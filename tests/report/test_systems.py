@@ -268,7 +268,7 @@ def test_tricks_are_set_beside_their_own_cross_entropy(tmp_path: Path) -> None:
     assert table.loc["square-root sampling", "ours minus our cross-entropy"] == "−1.0"
     assert table.loc["mixup", "what else differs"] == "400 epochs"
     assert table.loc["cRT", "ours minus our cross-entropy"] == systems.NOT_RECORDED
-    assert table.loc["inverse frequency", "ours minus our cross-entropy"] == "not in our grid"
+    assert table.loc["square root of it", "ours minus our cross-entropy"] == "not in our grid"
 
 
 def test_the_map_has_every_method_once() -> None:

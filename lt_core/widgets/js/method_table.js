@@ -9,9 +9,10 @@ const words = (value) => value;
 // Name of the value, heading, how it is written, and the class of its cells.
 const COLUMNS = [
   ["method", "method", words, "lt-text"],
+  ["difference", "minus control", signed],
+  ["shared", "at seeds", plain(0)],
   ["top1", "top-1 (%)", plain(1)],
   ["seeds", "seeds", plain(0)],
-  ["difference", "minus control", signed],
   ["control", "control", words, "lt-text"],
   ["many", "many", plain(1)],
   ["medium", "medium", plain(1)],
