@@ -53,7 +53,7 @@ TRICKS_RECIPE = (
 # Their own cross-entropy stands in their README (error 62.27). The gallery's row "Baseline" (61.68) is what the README
 # quotes as the reference of others.
 TRICKS_CONTROL, TRICKS_BASELINE = "37.73", "38.32"
-_NEAR_INVERSE = "ours class-balanced, beta 0.9999: within 2.5 % of 1/n"
+_NEAR_INVERSE = "ours class-balanced, beta 0.9999: nearly 1/n"
 TRICKS = (
     Trick("inverse frequency", "weights", "32.27", "cb", _NEAR_INVERSE),
     Trick("square root of it", "weights", "38.36", None),

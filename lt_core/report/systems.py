@@ -468,7 +468,7 @@ def tricks(systems: Systems) -> pd.DataFrame:
 
 # Names that the figure prints: those apart from the others, which lie close together and are in the table.
 LABELLED = ("bbn", "ride", "ensemble", "l2rw", "meta_weight_net", "lfme", "sam", "oltr", "ce_further", "disalign",
-            "mixup", "cb", "lade")  # fmt: skip
+            "mixup", "cb")  # fmt: skip
 KINDS = {
     "one stage": ("o", plots.PALETTE[0]),
     "two stages": ("s", plots.PALETTE[1]),
