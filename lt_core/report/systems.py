@@ -303,10 +303,8 @@ def load_systems(recipe: str = "short", results: str | Path | None = None) -> Sy
     return Systems(recipe, results)
 
 
-def controlled(systems: Systems, every: bool = False) -> pd.DataFrame:
+def controlled(systems: Systems) -> pd.DataFrame:
     """Every system minus its control, in top-1 of the last epoch, at the seeds that both have.
-
-    With ``every``, systems of the grid that are not recorded have a row that says so.
 
     Descriptive: mean and standard deviation of the differences by seed. The questions that were asked beforehand, and
     they alone, have intervals and verdicts; see `contrasts`.
@@ -314,14 +312,8 @@ def controlled(systems: Systems, every: bool = False) -> pd.DataFrame:
     import pandas as pd
 
     rows: dict[str, dict[str, Any]] = {}
-    for name in systems.planned if every else systems.systems:
-        if name not in systems.systems:
-            rows[METHODS[name].title] = dict.fromkeys(("classifier", "minus", "difference"), "–") | {
-                "top-1": NOT_RECORDED,
-                "seeds": 0,
-            }
-            continue
-        system, (title, _) = systems.systems[name], systems.control(name)
+    for name, system in systems.systems.items():
+        title, _ = systems.control(name)
         if title == "–":
             continue
         by_seed, place = list(systems.differences(name).values()), systems.place(name)

@@ -75,7 +75,6 @@ def test_without_a_record_everything_is_empty_and_says_so(tmp_path: Path) -> Non
     assert none.missing == none.planned
     assert none.coverage().startswith(f"0 of the grid's {len(none.planned)} systems have a run")
     assert systems.controlled(none).empty
-    assert set(systems.controlled(none, every=True)["top-1"]) == {systems.NOT_RECORDED}
     assert set(systems.contrasts(none)["difference and interval"]) == {systems.NOT_RECORDED}
     with pytest.raises(lt.report.MissingRuns, match="no short run of cross-entropy"):
         systems.tricks(none)
