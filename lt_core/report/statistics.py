@@ -205,7 +205,9 @@ def analyse(values: Values) -> Analysis:
     return Analysis(tuple(values), seeds, table)
 
 
-def second_stages(stages: Mapping[str, tuple[Mapping[int, float], Mapping[int, float]]]) -> dict[str, Comparison]:
+def second_stages(
+    stages: Mapping[str, tuple[Mapping[int, float], Mapping[int, float]]], number: int | None = None
+) -> dict[str, Comparison]:
     """Each second stage minus its own parent, seed by seed, such as an adjusted network minus the network as trained.
 
     A second stage shares its parent's luck, so differences within a seed are what varies. Their standard deviation is
@@ -213,6 +215,7 @@ def second_stages(stages: Mapping[str, tuple[Mapping[int, float], Mapping[int, f
 
     Args:
         stages: by name, the values of the second stage and those of its parent by seed.
+        number: of comparisons that the intervals hold for together; default: J.
 
     Raises:
         ValueError: no stage, or seeds that differ within or between stages.
@@ -229,11 +232,11 @@ def second_stages(stages: Mapping[str, tuple[Mapping[int, float], Mapping[int, f
         flat[f"parent of {name}"] = before
     table = analyse(flat)
     changes = table.values[0::2] - table.values[1::2]
-    number, seeds = changes.shape
+    many, seeds = changes.shape
     if seeds < 2:
         return {name: Comparison(float(row.mean()), None, None, 1) for name, row in zip(stages, changes, strict=True)}
     pooled = float(changes.var(1, ddof=1).mean() ** 0.5)
-    scale = bonferroni_quantile(number, number * (seeds - 1)) / seeds**0.5
+    scale = bonferroni_quantile(number or many, many * (seeds - 1)) / seeds**0.5
     return {
         name: Comparison(float(row.mean()), scale * pooled, scale * max(pooled, float(row.std(ddof=1))), seeds)
         for name, row in zip(stages, changes, strict=True)

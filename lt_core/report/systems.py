@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from lt_core import plots, records
 from lt_core.methods import CHANGES, METHODS, Method
 from lt_core.report.published_systems import REPORTED, TRICKS, TRICKS_CONTROL
-from lt_core.report.statistics import Comparison, analyse, bonferroni_quantile, mean_sd
+from lt_core.report.statistics import Comparison, analyse, bonferroni_quantile, mean_sd, second_stages
 from lt_core.report.study import MissingRuns, Run, Study, book_file, setting
 from lt_core.training.configs import load_contrasts, load_grid
 from lt_core.training.recipes import RunConfig
@@ -71,10 +71,6 @@ class System:
     method: Method
     runs: Mapping[int, Run]
     paid: Mapping[int, Run]
-
-    @property
-    def second_stage(self) -> bool:
-        return self.method.base is not None
 
     @property
     def top1(self) -> dict[int, float]:
@@ -406,29 +402,24 @@ def _staged(
 
     Their deviation is pooled over the stages that have these seeds in the same folder.
     """
-    import numpy as np
-
-    changes: dict[tuple[str, str], tuple[int, dict[int, float]]] = {}
+    stages: dict[tuple[str, str], tuple[int, dict[int, float], dict[int, float]]] = {}
     for first, second in pairs:
         own, other, is_parent = named[first], named[second], METHODS[named[second]].base is None
         place = systems.place(own) if is_parent else systems.place(own, other)
         runs = systems.found[place].get(own, {})
-        control = _parents(runs) if is_parent else _top1(systems.found[place].get(other, {}))
-        changes[first, second] = place, {seed: v - control[seed] for seed, v in _top1(runs).items() if seed in control}
+        before = _parents(runs) if is_parent else _top1(systems.found[place].get(other, {}))
+        stages[first, second] = place, _top1(runs), before
     compared = {}
-    for pair, (place, own_changes) in changes.items():
-        seeds = sorted(own_changes)
+    for pair, (place, after, before) in stages.items():
+        seeds = set(after) & set(before)
         if not seeds:
             continue
-        pool = [c for there, c in changes.values() if there == place and set(seeds) <= set(c)]
-        table, row = np.array([[c[seed] for seed in seeds] for c in pool]), np.array([own_changes[s] for s in seeds])
-        if len(seeds) < 2:
-            compared[pair] = Comparison(float(row[0]), None, None, 1)
-            continue
-        pooled = float(table.var(1, ddof=1).mean() ** 0.5)
-        scale = bonferroni_quantile(number, len(pool) * (len(seeds) - 1)) / len(seeds) ** 0.5
-        own_sd = max(pooled, float(row.std(ddof=1)))
-        compared[pair] = Comparison(float(row.mean()), scale * pooled, scale * own_sd, len(seeds))
+        pool = {
+            " − ".join(other): ({seed: a[seed] for seed in seeds}, {seed: b[seed] for seed in seeds})
+            for other, (there, a, b) in stages.items()
+            if there == place and seeds <= set(a) & set(b)
+        }
+        compared[pair] = second_stages(pool, number)[" − ".join(pair)]
     return compared
 
 
