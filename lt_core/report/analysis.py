@@ -198,7 +198,7 @@ def superclasses(study: Study) -> pd.DataFrame:
         row[(SHARED, "by lot")] = "" if same else f"{100 * _shared_by_lot(ours, predictions, labels):.0f}"
         rows[name] = row
     images, others = torch.arange(100).repeat_interleave(100), torch.arange(100).repeat(100)
-    rows["any other class, by lot"] = _error_shares(others, images, superclass, counts, masks)
+    rows["any other class, evenly"] = _error_shares(others, images, superclass, counts, masks)
     return pd.DataFrame.from_dict(rows, orient="index").fillna("").rename_axis("method")
 
 

@@ -61,7 +61,7 @@ def test_superclasses_count_where_errors_go(make_study: MakeStudy) -> None:
     expected = 100 * up[wrong & few].double().mean().item()
     assert row[("to a more frequent class (%)", "few")] == pytest.approx(expected, abs=0.5)
     assert row["pairs shared with balanced softmax (%)"].tolist() == ["", ""]  # with itself
-    lot = table.loc["any other class, by lot"]
+    lot = table.loc["any other class, evenly"]
     assert lot["in the superclass (%)"].tolist() == [round(400 / 99)] * 3
     by_hand = [np.mean([(counts > counts[c]).sum().item() / 99 for c in range(70, 100)])]
     assert lot[("to a more frequent class (%)", "few")] == round(100 * by_hand[0])
