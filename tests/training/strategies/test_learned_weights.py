@@ -206,7 +206,7 @@ def test_compiling_is_refused_and_not_chosen(name: str, monkeypatch: pytest.Monk
 
 
 HELD_OUT: dict[str, Any] = {
-    **{"dataset": "digits_lt", "recipe": "short", "batch_size": 64, "epochs": 3},
+    **{"dataset": "digits_lt", "recipe": "short", "batch_size": 64, "epochs": 2},
     "strategy_options": {"meta_per_class": 10},
 }
 
@@ -237,7 +237,7 @@ def test_a_run_with_held_out_images_resumes_and_says_so(
     losses = [row["train_loss"] for row in whole["epochs"]]
     assert losses[-1] < losses[0]
     assert whole["strategy"] == {"training_images": sum(lt.data.class_counts(10, 114, 100)), "meta_images": 100}
-    assert config.run_name == f"digits_lt-ce-{name}-meta_per_class_10-e3-b64-if100-s0"
+    assert config.run_name == f"digits_lt-ce-{name}-meta_per_class_10-e2-b64-if100-s0"
     assert records.label(whole) == f"cross-entropy (meta_per_class 10, strategy {name})"
     assert evaluate(tmp_path / "whole")["top1"] == pytest.approx(whole["final"]["last"]["top1"])
 
