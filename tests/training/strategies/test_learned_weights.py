@@ -309,3 +309,10 @@ def test_too_many_held_out_images_and_other_data_are_refused() -> None:
     plain, held_out = RunConfig(strategy="l2rw"), lt.data.load_dataset("digits_lt", meta_per_class=10)
     with pytest.raises(ValueError, match="meta_per_class is 0, but these data hold out 10 images of each class"):
         engine.Trainer(plain, held_out, CPU)
+
+
+def test_several_processes_are_refused_with_held_out_images_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lt_core.training.distributed.world", lambda: 2)
+    config = RunConfig(**HELD_OUT, strategy="l2rw")
+    with pytest.raises(TrainingError, match="'l2rw' works in one process; start it without torchrun"):
+        engine.Trainer(config, load_data(config), CPU)
