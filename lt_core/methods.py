@@ -76,7 +76,10 @@ _NARROW = "the second and third stage have 24 and 48 channels, as released"
 _EQUAL_STEPS = "an epoch has as many draws as the data set has images, so all samplers take equally many steps"
 _STAGE = {"schedule": "annealing", "weight_decay": 5e-4}
 _STILL = "BatchNorm keeps the first stage's statistics; the released code lets them move"
-_BALANCED_BATCH = "the second batch is drawn from the training images; the authors' has images that are not trained on"
+_BALANCED_BATCH = (
+    "the second batch is drawn from the training images; the authors' has images that are not trained on, which the "
+    "option meta_per_class holds out"
+)
 
 _ROWS = (
     # --- losses

@@ -322,7 +322,7 @@ def label(record: Mapping[str, Any]) -> str:
     ways = {"sampler": (config.sampler, "uniform"), "mixing": (config.mixing, "none")}
     ways["strategy"] = (config.strategy, "plain")
     constants = checked_options(config.strategy, {})
-    changed = {key: value for key, value in config.strategy_options.items() if value != constants[key]}
+    changed = {key: value for key, value in config.strategy_options.items() if value != constants.get(key)}
     options = {**config.loss_options, **changed}
     options |= {key: value for key, (value, usual) in ways.items() if value != usual}
     named = ", ".join(f"{key} {value}" for key, value in sorted(options.items()))
@@ -351,6 +351,7 @@ def accuracy_table(records: Sequence[Mapping[str, Any]], which: str = "last") ->
     common = {
         (
             float(r["config"]["imbalance_factor"] or 0),
+            r["config"].get("strategy_options", {}).get("meta_per_class", 0),  # images held out of the training set
             *(r["config"][k] for k in ("dataset", "recipe", "epochs", "backbone")),
         )
         for r in records

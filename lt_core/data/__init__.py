@@ -24,6 +24,7 @@ DATASETS = (
 EMBEDDED = ("digits_lt", "synthetic")  # without files of their own
 OWN = ("folder", "features")  # the user's
 AS_THEY_ARE = (*OWN, *FILE_LISTS)  # no subset is drawn from them
+HOLDS_OUT = ("cifar100_lt", "cifar10_lt", "digits_lt")  # images beside the subset, where asked to
 SIZED = {"folder": 32, **dict.fromkeys(FILE_LISTS, 224)}  # scaled, and the usual pixels of a side
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "DATASETS",
     "EMBEDDED",
     "FILE_LISTS",
+    "HOLDS_OUT",
     "OWN",
     "SAMPLERS",
     "SIZED",
@@ -68,6 +70,7 @@ def load_dataset(
     source: str = "toronto",
     image_size: int | None = None,
     stream: bool = False,
+    meta_per_class: int = 0,
 ) -> LongTailedData:
     """A long-tailed data set by its name.
 
@@ -85,6 +88,8 @@ def load_dataset(
             only); ``"digits_lt"`` and ``"synthetic"`` have nothing to fetch.
         image_size: pixels of a side, for the sets of `SIZED` alone, which has what None is.
         stream: leave the images of ``"folder"`` in their files, as those of the sets of file lists always are.
+        meta_per_class: images of each class that are held out before the subset is drawn, and come as ``meta_images``;
+            of the sets of `HOLDS_OUT` alone.
 
     Returns:
         The data.
@@ -102,6 +107,8 @@ def load_dataset(
     check_choice("source", source, SOURCES)
     if image_size is not None and name not in SIZED:
         raise ValueError(f"image_size is {image_size!r}; only the images of {', '.join(SIZED)} are scaled")
+    if meta_per_class != 0 and name not in HOLDS_OUT:
+        raise ValueError(f"meta_per_class is {meta_per_class!r}; only {', '.join(HOLDS_OUT)} can hold images out")
     if name in AS_THEY_ARE:
         _check_as_it_is(name, imbalance_factor, seed, class_order, download)
         place, size = data_root(root), SIZED.get(name) if image_size is None else image_size
@@ -112,9 +119,11 @@ def load_dataset(
     if name == "synthetic":
         return synthetic(imbalance_factor=imbalance_factor, seed=seed, class_order=class_order)
     if name == "digits_lt":
-        return digits_lt(imbalance_factor, seed, class_order)
-    loaders = {"cifar100_lt": cifar100_lt, "cifar10_lt": cifar10_lt, "cifar100_lt_tuning": cifar100_lt_tuning}
-    return loaders[name](root, imbalance_factor, seed, class_order, download, source)
+        return digits_lt(imbalance_factor, seed, class_order, meta_per_class)
+    if name == "cifar100_lt_tuning":
+        return cifar100_lt_tuning(root, imbalance_factor, seed, class_order, download, source)
+    loader = cifar100_lt if name == "cifar100_lt" else cifar10_lt
+    return loader(root, imbalance_factor, seed, class_order, download, source, meta_per_class)
 
 
 def _check_as_it_is(

@@ -17,9 +17,16 @@ import numpy as np
 import torch
 
 from lt_core.data import sources
-from lt_core.data.longtail import DataError, LongTailedData, class_counts, counts_in_order, longtail_indices
+from lt_core.data.longtail import (
+    DataError,
+    LongTailedData,
+    class_counts,
+    counts_in_order,
+    indices_beyond,
+    longtail_indices,
+)
 from lt_core.data.names import CIFAR100_CLASSES, CIFAR100_SUPERCLASSES
-from lt_core.validation import check_choice
+from lt_core.validation import check_choice, check_whole
 
 ROOT_VARIABLE = "LT_DATA_ROOT"
 CIFAR_NAMES = ("cifar100_lt", "cifar10_lt")
@@ -35,6 +42,7 @@ def cifar100_lt(
     class_order: Sequence[int] | None = None,
     download: bool = False,
     source: str = "toronto",
+    meta_per_class: int = 0,
 ) -> LongTailedData:
     r"""CIFAR100-LT: an exponentially long-tailed part of CIFAR-100's training set, and its whole test set.
 
@@ -52,6 +60,9 @@ def cifar100_lt(
         download: fetch the data into ``root`` if files are missing or altered.
         source: where ``download`` fetches it, and nowhere else: ``"toronto"``, the official archive (169 MB), or
             ``"huggingface"``, the same images as Parquet files (142 MB; needs pyarrow). The tensors are identical.
+        meta_per_class: images of each class, in [0, 499], that are held out before the subset is drawn, as the
+            released code of Meta-Weight-Net does: the last of each shuffle. They become ``meta_images``, and the
+            profile begins at 500 less this number.
 
     Returns:
         The data, images in the order of the released code, with the 20 superclasses.
@@ -64,7 +75,7 @@ def cifar100_lt(
         Krizhevsky, *Learning Multiple Layers of Features from Tiny Images*, 2009; subset: Cao et al.,
         NeurIPS 2019, released code.
     """
-    return _load("cifar100_lt", root, imbalance_factor, seed, class_order, download, source)
+    return _load("cifar100_lt", root, imbalance_factor, seed, class_order, download, source, meta_per_class)
 
 
 def cifar100_lt_tuning(
@@ -110,6 +121,7 @@ def cifar10_lt(
     class_order: Sequence[int] | None = None,
     download: bool = False,
     source: str = "toronto",
+    meta_per_class: int = 0,
 ) -> LongTailedData:
     r"""CIFAR10-LT: as :func:`cifar100_lt`, with 10 classes, 5,000 images in the largest and no superclasses.
 
@@ -120,6 +132,7 @@ def cifar10_lt(
         class_order: a permutation of 0, …, 9, or None.
         download: fetch the official archive (170 MB) into ``root`` if files are missing or altered.
         source: ``"toronto"`` only.
+        meta_per_class: as in :func:`cifar100_lt`, in [0, 4999].
 
     Returns:
         The data.
@@ -128,7 +141,7 @@ def cifar10_lt(
         ValueError: an argument is out of range.
         DataError: no root is given, or files are missing, altered or cannot be fetched.
     """
-    return _load("cifar10_lt", root, imbalance_factor, seed, class_order, download, source)
+    return _load("cifar10_lt", root, imbalance_factor, seed, class_order, download, source, meta_per_class)
 
 
 def data_root(root: str | os.PathLike[str] | None = None) -> Path:
@@ -264,12 +277,15 @@ def _load(
     class_order: Sequence[int] | None,
     download: bool,
     source: str,
+    meta_per_class: int = 0,
 ) -> LongTailedData:
     check_choice("source", source, sources.SOURCES)
     if source == "huggingface" and name == "cifar10_lt":
         raise ValueError(f"source is {source!r}; allowed for {name} is 'toronto' only")
     num_classes = 10 if name == "cifar10_lt" else 100
-    profile = class_counts(num_classes, TUNING_COUNT if name == TUNING else 50_000 // num_classes, imbalance_factor)
+    largest = TUNING_COUNT if name == TUNING else 50_000 // num_classes
+    meta_per_class = check_whole("meta_per_class", meta_per_class, 0, largest - 1)
+    profile = class_counts(num_classes, largest - meta_per_class, imbalance_factor)
     counts = counts_in_order(profile, class_order)
     folder = data_root(root)
     files = "cifar100_lt" if name == TUNING else name
@@ -278,8 +294,9 @@ def _load(
     train, test, class_names, superclasses = (_open_imported if _is_imported(files, folder) else _open)(files, folder)
     indices = longtail_indices(train[1], counts, seed)
     if name == TUNING:
-        scored = _beyond(train[1], TUNING_COUNT, seed)
+        scored = indices_beyond(train[1], TUNING_COUNT, seed)
         test = train[0][scored], train[1][scored]
+    held_out = indices_beyond(train[1], -meta_per_class, seed) if meta_per_class else None
     return LongTailedData(
         name=name,
         train_images=_channels_first(train[0][indices]),
@@ -289,14 +306,9 @@ def _load(
         class_counts=counts,
         class_names=class_names,
         superclasses=superclasses,
+        meta_images=None if held_out is None else _channels_first(train[0][held_out]),
+        meta_targets=None if held_out is None else torch.from_numpy(train[1][held_out]),
     )
-
-
-def _beyond(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """Positions of what follows the first ``count`` images of each class's shuffle, class by class."""
-    sizes = np.bincount(labels)
-    shuffled = longtail_indices(labels, sizes.tolist(), seed)
-    return np.concatenate([part[count:] for part in np.split(shuffled, np.cumsum(sizes)[:-1])])
 
 
 def _open(name: str, folder: Path) -> tuple[Part, Part, list[str], list[str] | None]:

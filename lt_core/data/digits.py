@@ -11,7 +11,15 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from lt_core.data.longtail import DataError, LongTailedData, class_counts, counts_in_order, longtail_indices
+from lt_core.data.longtail import (
+    DataError,
+    LongTailedData,
+    class_counts,
+    counts_in_order,
+    indices_beyond,
+    longtail_indices,
+)
+from lt_core.validation import check_whole
 
 TEST_PER_CLASS = 50
 MAX_COUNT = 124  # what the rarest digit, 8, has beyond its test images
@@ -19,7 +27,9 @@ ENLARGED = 2  # 8 × 8 to 16 × 16: the smallest size at which ResNet-8's last s
 _TEST_SEED = 2026  # of the test images, which are the same for every subset
 
 
-def digits_lt(imbalance_factor: float = 100, seed: int = 0, class_order: Sequence[int] | None = None) -> LongTailedData:
+def digits_lt(
+    imbalance_factor: float = 100, seed: int = 0, class_order: Sequence[int] | None = None, meta_per_class: int = 0
+) -> LongTailedData:
     r"""Digits-LT: an exponentially long-tailed part of scikit-learn's handwritten digits, tested on 50 of each.
 
     The grey values 0 to 16 become 0 to 255, every pixel becomes a block of 2 × 2, and the three channels are equal:
@@ -34,6 +44,8 @@ def digits_lt(imbalance_factor: float = 100, seed: int = 0, class_order: Sequenc
         imbalance_factor: largest over smallest class count before rounding down, in [1, 124].
         seed: seed of the subset, in [0, 2**32).
         class_order: place c of the profile belongs to the digit ``class_order[c]``; None is 0, 1, …, 9.
+        meta_per_class: images of each class, in [0, 123], that are held out before the subset is drawn, as in
+            :func:`lt_core.data.cifar100_lt`.
 
     Returns:
         The data: with the default arguments 304 training and 500 test images, uint8 (N, 3, 16, 16).
@@ -54,7 +66,8 @@ def digits_lt(imbalance_factor: float = 100, seed: int = 0, class_order: Sequenc
         >>> data.train_images.shape, len(data.test_targets)
         (torch.Size([304, 3, 16, 16]), 500)
     """
-    counts = counts_in_order(class_counts(10, MAX_COUNT, imbalance_factor), class_order)
+    meta_per_class = check_whole("meta_per_class", meta_per_class, 0, MAX_COUNT - 1)
+    counts = counts_in_order(class_counts(10, MAX_COUNT - meta_per_class, imbalance_factor), class_order)
     try:
         from sklearn.datasets import load_digits
     except ImportError:
@@ -66,6 +79,7 @@ def digits_lt(imbalance_factor: float = 100, seed: int = 0, class_order: Sequenc
     test = longtail_indices(labels, [TEST_PER_CLASS] * 10, _TEST_SEED)
     rest = np.setdiff1d(np.arange(len(labels)), test)
     train = rest[longtail_indices(labels[rest], counts, seed)]
+    held_out = rest[indices_beyond(labels[rest], -meta_per_class, seed)] if meta_per_class else None
     return LongTailedData(
         name="digits_lt",
         train_images=torch.from_numpy(images[train]),
@@ -74,4 +88,6 @@ def digits_lt(imbalance_factor: float = 100, seed: int = 0, class_order: Sequenc
         test_targets=torch.from_numpy(labels[test]),
         class_counts=counts,
         class_names=[str(digit) for digit in range(10)],
+        meta_images=None if held_out is None else torch.from_numpy(images[held_out]),
+        meta_targets=None if held_out is None else torch.from_numpy(labels[held_out]),
     )

@@ -37,6 +37,8 @@ class LongTailedData:
             with label c.
         class_names: C names, indexed by label.
         superclasses: C names of the coarse class each class belongs to, where the data set has them.
+        meta_images: as train_images, equally many of each class, held out before the subset was drawn; mostly None.
+        meta_targets: their labels.
 
     Raises:
         TypeError: images are neither uint8 nor float32, or labels not int64 tensors.
@@ -51,12 +53,14 @@ class LongTailedData:
     class_counts: list[int]
     class_names: list[str]
     superclasses: list[str] | None = None
+    meta_images: Tensor | None = None
+    meta_targets: Tensor | None = None
 
     def __post_init__(self) -> None:
         counts = check_counts(self.class_counts)
         object.__setattr__(self, "class_counts", counts)
         num_classes = len(counts)
-        for split in ("train", "test"):
+        for split in ("train", "test") if self.meta_images is None else ("train", "test", "meta"):
             images, targets = getattr(self, f"{split}_images"), getattr(self, f"{split}_targets")
             if not isinstance(images, (Tensor, FileImages)) or images.dtype not in (torch.uint8, torch.float32):
                 kind = images.dtype if isinstance(images, Tensor) else type(images).__name__
@@ -113,7 +117,8 @@ class LongTailedData:
         Of images in files, names and sizes stand for their content.
         """
         total = hashlib.sha256()
-        for part in (self.train_images, self.train_targets, self.test_images, self.test_targets):
+        meta = () if self.meta_images is None else (self.meta_images, self.meta_targets)
+        for part in (self.train_images, self.train_targets, self.test_images, self.test_targets, *meta):
             if isinstance(part, FileImages):
                 total.update("".join(part.facts()).encode())
                 continue
@@ -271,6 +276,16 @@ def longtail_indices(targets: ArrayLike | Tensor, counts: Sequence[int], seed: i
         generator.shuffle(positions)
         kept.append(positions[:count])
     return np.concatenate(kept).astype(np.int64, copy=False)
+
+
+def indices_beyond(targets: NDArray[np.int64], start: int, seed: int) -> NDArray[np.int64]:
+    """Positions of each class's shuffle from ``start`` on, class by class; a negative one counts from its end.
+
+    The shuffles are those of `longtail_indices`: a subset of at most ``start`` images a class has none of these.
+    """
+    sizes = np.bincount(targets)
+    shuffled = longtail_indices(targets, sizes.tolist(), seed)
+    return np.concatenate([part[start:] for part in np.split(shuffled, np.cumsum(sizes)[:-1])])
 
 
 def _short(values: list) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 from lt_core import records
 from lt_core.training.recipes import RunConfig
 
-SAME = ("dataset", "imbalance_factor", "subset_seed", "class_order")  # the data; accuracies on others do not compare
+# The data; accuracies on others do not compare.
+SAME = ("dataset", "imbalance_factor", "subset_seed", "class_order", "meta_per_class")
 COLUMNS = ("top1", *records.GROUPS)
 
 
@@ -20,14 +21,20 @@ def check_comparable(config: RunConfig, others: Mapping[str, Mapping[str, Any]])
         others: records of finished runs, by what messages call them.
 
     Raises:
-        ValueError: another data set, imbalance factor, subset seed or class order; the message names run and key.
+        ValueError: another data set, imbalance factor, subset seed, class order or number of images held out; the
+            message names run and key.
     """
-    here = config.to_dict()
+    here = _flat(config.to_dict())
     for place, record in others.items():
         for key in SAME:
-            if (there := record["config"].get(key)) != here[key]:
-                values = "" if key == "class_order" else f" ({there!r} there, {here[key]!r} here)"
+            if (there := _flat(record["config"]).get(key)) != here.get(key):
+                values = "" if key == "class_order" else f" ({there!r} there, {here.get(key)!r} here)"
                 raise ValueError(f"{place} cannot be compared: it has another {key}{values}")
+
+
+def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration with the options of its strategy beside its other keys."""
+    return {**config.get("strategy_options", {}), **config}
 
 
 def comparison(

@@ -94,6 +94,7 @@ class Run:
         from lt_core.data.cifar import TUNING, TUNING_COUNT
 
         largest = TUNING_COUNT if self.config.dataset == TUNING else 500
+        largest -= self.config.strategy_options.get("meta_per_class", 0)
         assert self.config.imbalance_factor is not None
         return counts_in_order(class_counts(100, largest, self.config.imbalance_factor), self.config.class_order)
 

@@ -27,6 +27,7 @@ def load_data(config: RunConfig, root: str | Path | None = None, download: bool 
         download,
         image_size=config.image_size,
         stream=config.augmentation in RESIZED_CROPS,
+        meta_per_class=config.strategy_options.get("meta_per_class", 0),
     )
 
 

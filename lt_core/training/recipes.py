@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from lt_core import methods
-from lt_core.data import AS_THEY_ARE, DATASETS, FILE_LISTS, SIZED
+from lt_core.data import AS_THEY_ARE, DATASETS, FILE_LISTS, HOLDS_OUT, SIZED
 from lt_core.data.augment import AUGMENTATIONS
 from lt_core.data.folder import SMALLEST
 from lt_core.data.mixing import MIXINGS
@@ -378,6 +378,9 @@ class RunConfig:
             keep("image_size", check_whole("image_size", size, low=SMALLEST))
         elif self.image_size is not None:
             raise ValueError(f"image_size is {self.image_size!r}; only the images of {', '.join(SIZED)} are scaled")
+        if "meta_per_class" in self.strategy_options and self.dataset not in HOLDS_OUT:
+            given = self.strategy_options["meta_per_class"]
+            raise ValueError(f"meta_per_class is {given!r}, but {self.dataset!r} holds no images out; leave it out")
         self._check_files()
         if check_flag("pretrained", self.pretrained) and self.backbone not in TORCHVISION:
             raise ValueError(f"pretrained is True with backbone {self.backbone!r}; only torchvision's have weights")
@@ -581,7 +584,7 @@ class RunConfig:
         if self.strategy != "plain":
             parts.append(self.strategy)
         own = checked_options(self.strategy, {})
-        parts += [f"{k}_{_plain(v)}" for k, v in sorted(self.strategy_options.items()) if v != own[k]]
+        parts += [f"{k}_{_plain(v)}" for k, v in sorted(self.strategy_options.items()) if v != own.get(k)]
         return parts
 
 

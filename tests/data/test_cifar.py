@@ -151,6 +151,28 @@ def test_tuning_trains_on_a_prefix_and_scores_the_end_of_each_shuffle(
             assert torch.equal(data.test_images[data.test_targets == label], images[4:])
 
 
+@pytest.mark.parametrize("seed", [0, 3])
+def test_held_out_images_are_the_end_of_each_shuffle(seed: int, stand_in: Path, monkeypatch) -> None:
+    whole = cifar100_lt(stand_in, 1, seed)  # every class's six images in the order of its shuffle
+    assert (whole.meta_images, whole.meta_targets) == (None, None)
+    monkeypatch.setattr(cifar_module, "class_counts", lambda c, n, f: class_counts(c, n - 500 + PER_CLASS, f))
+    for order, counts in ((None, class_counts(100, 4, 4)), (range(99, -1, -1), class_counts(100, 4, 4)[::-1])):
+        data = load_dataset("cifar100_lt", stand_in, 4, seed, order, meta_per_class=2)
+        assert data.class_counts == counts
+        assert data.meta_targets.tolist() == [label for label in range(100) for _ in range(2)]
+        assert torch.equal(data.test_images, whole.test_images)
+        for label in range(100):
+            images = whole.train_images[whole.train_targets == label]
+            assert torch.equal(data.train_images[data.train_targets == label], images[: counts[label]])
+            assert torch.equal(data.meta_images[data.meta_targets == label], images[4:])
+
+
+@pytest.mark.parametrize("name", ["cifar100_lt_tuning", "synthetic", "folder", "features", "imagenet_lt"])
+def test_other_data_sets_hold_no_images_out(name: str) -> None:
+    with pytest.raises(ValueError, match="meta_per_class is 2; only cifar100_lt, cifar10_lt, digits_lt can hold"):
+        load_dataset(name, "anywhere", meta_per_class=2)
+
+
 def test_tuning_has_450_images_in_its_largest_class() -> None:
     with pytest.raises(ValueError, match="imbalance_factor is 451; allowed is at most max_count = 450"):
         cifar100_lt_tuning("anywhere", 451)
@@ -434,6 +456,8 @@ def test_root_that_cannot_be_written(code: int, words: str, stand_in: Path, tmp_
         ({"class_order": [100, *range(99)]}, r"a label of class_order is 100; allowed is a whole number in \[0, 99\]"),
         ({"class_order": [0] * 100}, r"class_order is \[0, 0, 0, 0, 0, 0, 0, 0, ...\] of length 100"),
         ({"seed": -1}, "seed is -1"),
+        ({"meta_per_class": 500}, r"meta_per_class is 500; allowed is a whole number in \[0, 499\]"),
+        ({"meta_per_class": -1}, "meta_per_class is -1"),
     ],
 )
 def test_wrong_arguments(options: dict, words: str, stand_in: Path) -> None:
@@ -480,6 +504,23 @@ def test_tuning_parts_are_disjoint_and_the_scored_one_is_balanced(cifar_root: Pa
     ):
         assert (images.permute(0, 2, 3, 1).numpy() == official.data[positions]).all()
         assert targets.tolist() == np.array(official.targets)[positions].tolist()
+
+
+@pytest.mark.realdata
+def test_the_official_held_out_images_are_in_no_other_part(cifar_root: Path) -> None:
+    official = datasets.CIFAR100(cifar_root, train=True)
+    data, usual = (load_dataset("cifar100_lt", cifar_root, meta_per_class=k) for k in (10, 0))
+    assert (len(data.train_images), len(usual.train_images)) == (10626, 10847)
+    assert (data.class_counts[0], data.class_counts[-1]) == (490, 4)
+    assert torch.bincount(data.meta_targets).tolist() == [10] * 100
+    # By position in the official training set, since CIFAR-100 holds a few pictures more than once.
+    kept = longtail_indices(official.targets, data.class_counts)
+    meta = longtail_indices(official.targets, [500] * 100).reshape(100, 500)[:, 490:].ravel()
+    assert not set(kept.tolist()) & set(meta.tolist())
+    assert set(kept.tolist()) < set(longtail_indices(official.targets, usual.class_counts).tolist())
+    assert (data.train_images.permute(0, 2, 3, 1).numpy() == official.data[kept]).all()
+    assert (data.meta_images.permute(0, 2, 3, 1).numpy() == official.data[meta]).all()
+    assert data.meta_targets.tolist() == np.array(official.targets)[meta].tolist()
 
 
 @pytest.mark.realdata

@@ -10,7 +10,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from lt_core.data import DataError, LongTailedData, digits_lt, load_dataset
+from lt_core.data import DataError, LongTailedData, class_counts, digits_lt, load_dataset
 from lt_core.metrics import shot_groups
 
 COUNTS = [124, 74, 44, 26, 16, 9, 5, 3, 2, 1]
@@ -72,6 +72,30 @@ def test_subset_seed_and_imbalance_leave_the_test_images_alone(data: LongTailedD
         assert torch.equal(images[:count], data.train_images[data.train_targets == label])
 
 
+def test_held_out_images_are_balanced_and_neither_trained_on_nor_tested(data: LongTailedData) -> None:
+    assert data.meta_images is None
+    held_out = load_dataset("digits_lt", meta_per_class=10)
+    assert held_out.meta_targets.tolist() == [digit for digit in range(10) for _ in range(10)]
+    assert held_out.class_counts == class_counts(10, 114, 100)
+    assert len(set(bitmaps(held_out.meta_images))) == 100
+    for others in (held_out.train_images, held_out.test_images):
+        assert not set(bitmaps(held_out.meta_images)) & set(bitmaps(others))
+    assert torch.equal(held_out.test_images, data.test_images)
+    for label, count in enumerate(held_out.class_counts):  # what is trained on is today's subset, a little shorter
+        images = data.train_images[data.train_targets == label]
+        assert torch.equal(held_out.train_images[held_out.train_targets == label], images[:count])
+
+
+def test_held_out_images_depend_on_the_subset_seed_alone() -> None:
+    one, again, wider, other = (
+        digits_lt(factor, seed, meta_per_class=5) for factor, seed in ((100, 0), (100, 0), (10, 0), (100, 1))
+    )
+    assert torch.equal(one.meta_images, again.meta_images)
+    assert torch.equal(one.meta_images, wider.meta_images)
+    assert not torch.equal(one.meta_images, other.meta_images)
+    assert len(digits_lt(1, meta_per_class=123).train_images) == 10  # one of each is left
+
+
 def test_class_order_keeps_the_labels(data: LongTailedData) -> None:
     turned = load_dataset("digits_lt", class_order=range(9, -1, -1))
     assert turned.class_counts == COUNTS[::-1]
@@ -85,6 +109,8 @@ def test_class_order_keeps_the_labels(data: LongTailedData) -> None:
         ({"imbalance_factor": 125}, "imbalance_factor is 125; allowed is at most max_count = 124"),
         ({"seed": -1}, "seed is -1"),
         ({"class_order": [0, 1]}, "class_order is"),
+        ({"meta_per_class": 124}, r"meta_per_class is 124; allowed is a whole number in \[0, 123\]"),
+        ({"meta_per_class": 25}, "imbalance_factor is 100; allowed is at most max_count = 99"),
     ],
 )
 def test_refuses(options: dict, words: str) -> None:

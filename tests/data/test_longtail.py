@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lt_core.data import LongTailedData, class_counts, counts_in_order, longtail_indices, synthetic
+from lt_core.data.longtail import indices_beyond
 
 TOTALS = {200: 9502, 100: 10847, 50: 12608, 10: 19573}
 CHECKSUMS = {  # SHA-256 of the canonical positions in CIFAR-100's training set as little-endian int64
@@ -249,6 +250,25 @@ def test_container_is_frozen() -> None:
     assert isinstance(data, LongTailedData)
     with pytest.raises(dataclasses.FrozenInstanceError):
         data.name = "other"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_what_lies_beyond_a_subset_is_the_end_of_each_shuffle(seed: int) -> None:
+    whole = longtail_indices(LABELS, [60] * 10, seed).reshape(10, 60)
+    assert indices_beyond(LABELS, 45, seed).tolist() == whole[:, 45:].ravel().tolist()
+    assert indices_beyond(LABELS, -7, seed).tolist() == whole[:, -7:].ravel().tolist()
+    assert not set(indices_beyond(LABELS, -7, seed)) & set(longtail_indices(LABELS, [53] * 10, seed))
+
+
+def test_the_held_out_images_are_checked_and_count_in_the_digest() -> None:
+    data = synthetic()
+    held_out = dataclasses.replace(data, meta_images=data.test_images, meta_targets=data.test_targets)
+    assert (data.meta_images, data.meta_targets) == (None, None)
+    assert held_out.digest != data.digest
+    with pytest.raises(ValueError, match="meta_targets has shape"):
+        dataclasses.replace(data, meta_images=data.test_images, meta_targets=data.test_targets[1:])
+    with pytest.raises(TypeError, match="meta_images is torch"):
+        dataclasses.replace(data, meta_images=data.test_images.double(), meta_targets=data.test_targets)
 
 
 @pytest.fixture(scope="module")

@@ -61,6 +61,10 @@ def test_what_differs_beside_the_loss_is_said() -> None:
         ({"imbalance_factor": 50}, "another imbalance_factor (100 there, 50 here)"),
         ({"subset_seed": 1}, "another subset_seed (0 there, 1 here)"),
         ({"class_order": tuple(range(9, -1, -1))}, "another class_order"),
+        (
+            {"strategy": "l2rw", "strategy_options": {"meta_per_class": 10}},
+            "another meta_per_class (None there, 10 here)",
+        ),
     ],
 )
 def test_runs_on_other_data_are_refused(values: dict[str, Any], message: str) -> None:

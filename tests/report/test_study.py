@@ -54,6 +54,12 @@ def test_only_the_canonical_experiment_is_selected_unless_asked(make_study: Make
     assert turned[49] == 5
 
 
+def test_class_counts_are_those_of_a_run_that_holds_images_out(make_study: MakeStudy) -> None:
+    study = make_study([make_record(loss="ce", strategy="l2rw", strategy_options={"meta_per_class": 10})])
+    counts = study.runs[0].class_counts
+    assert (counts[0], counts[-1], sum(counts)) == (490, 4, 10626)
+
+
 def test_missing_runs_are_named(make_study: MakeStudy) -> None:
     study = make_study([make_record(loss="ce")])
     with pytest.raises(MissingRuns, match=r"no short run of GALA \(.*imbalance_factor 100"):

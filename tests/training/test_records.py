@@ -142,6 +142,15 @@ def test_a_table_never_mixes_settings(other: dict[str, Any]) -> None:
         records.accuracy_table([make()], "best")
 
 
+def test_a_table_does_not_mix_runs_with_and_without_held_out_images() -> None:
+    plain, held_out = (
+        make(dataset="digits_lt", strategy="l2rw", strategy_options=options) for options in ({}, {"meta_per_class": 10})
+    )
+    with pytest.raises(ValueError, match="mix 2 settings"):
+        records.accuracy_table([plain, held_out])
+    assert len(records.accuracy_table([held_out, held_out])) == 1
+
+
 def test_labels() -> None:
     assert records.label(make(loss="ce", classifier="cosine")) == "cross-entropy (cosine)"
     assert records.label(make(loss="gala", loss_options={"lambda_pos": 1.2})) == "GALA (lambda_pos 1.2)"

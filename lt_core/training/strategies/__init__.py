@@ -70,7 +70,7 @@ __all__ = ["STRATEGIES", "Option", "Plain", "Stage", "checked_options"]
 
 
 def checked_options(strategy: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The constants of a strategy, with the values that are given in place of its own.
+    """The constants of a strategy, with the values that are given in place of its own; without those that are None.
 
     Raises:
         ValueError: an unknown name or strategy, or a value that is not allowed.
@@ -85,7 +85,8 @@ def checked_options(strategy: str, given: Mapping[str, Any]) -> dict[str, Any]:
         if name not in known:
             allowed = f"allowed are {', '.join(known)}" if known else "it has none"
             raise ValueError(f"strategy {strategy!r} has no option {name!r}; {allowed}")
-    return {name: _checked(name, given.get(name, option.default), option) for name, option in known.items()}
+    kept = {name: option for name, option in known.items() if name in given or option.default is not None}
+    return {name: _checked(name, given.get(name, option.default), option) for name, option in kept.items()}
 
 
 def _checked(name: str, value: Any, option: Option) -> Any:

@@ -24,8 +24,18 @@ class LearnedWeights(Plain):
 
     The balanced batch is drawn from the training images: on CIFAR100-LT the rarest class has five, so none can be kept
     for it. It has as many images as the batch, augmented like them.
+
+    With the option ``meta_per_class``, K, it is drawn from K images of each class that no step is taken on. They are
+    held out of the whole training set before the long-tailed set is cut, whose largest class then has 500 - K: at
+    K = 10 and imbalance factor 100, 1,000 images beside 10,626. So the run sees images that no other method sees, ten
+    of a class of which it trains on four, and does not bear the method's name. The images are gone through in a new
+    order again and again, so that all are seen equally often; the released code draws every batch anew.
+
+    Source: Shu et al., "Meta-Weight-Net", NeurIPS 2019, whose released code has K = 10 (``data_utils.py``). The
+    released code of L2RW, for two classes of MNIST, holds five of each out, and trains on as many less.
     """
 
+    OPTIONS: ClassVar[Mapping[str, Option]] = {"meta_per_class": Option(None, low=1, whole=True)}
     NEEDS: ClassVar[Mapping[str, tuple[Any, ...]]] = {"loss": ("ce",), "drw": (False,), "mixing": ("none",)}
     compiles = False
     distributed = False
@@ -33,6 +43,10 @@ class LearnedWeights(Plain):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.loss.reduction = "none"  # the weights of a batch are this class's
+        asked, meta = self.options.get("meta_per_class", 0), self.data.meta_targets
+        held_out = 0 if meta is None else len(meta) // self.data.num_classes
+        if held_out != asked:
+            raise ValueError(f"meta_per_class is {asked}, but these data hold out {held_out} images of each class")
         with warnings.catch_warnings():  # PyTorch scripts some derivatives at the first use, and warns of doing so
             warnings.simplefilter("ignore", FutureWarning)
             jvp(torch.sin, (torch.zeros(()),), (torch.zeros(()),))
@@ -44,8 +58,21 @@ class LearnedWeights(Plain):
     def order(self, generator: torch.Generator) -> tuple[Tensor, ...]:
         """As `Plain`; then as many images and targets whose classes are drawn alike."""
         images, targets = super().order(generator)
+        if self.data.meta_images is not None and self.data.meta_targets is not None:
+            size = len(self.data.meta_targets)
+            rounds = [torch.randperm(size, generator=generator) for _ in range(-(-len(images) // size))]
+            index = torch.cat(rounds)[: len(images)]
+            balanced = self.data.meta_images[index].to(self.device)
+            labels = self.data.meta_targets[index].to(self.device)
+            return images, targets, augment(balanced, self.recipe.augmentation, generator), labels
         index = self.draw("class_balanced", generator)
         return images, targets, augment(self.images[index], self.recipe.augmentation, generator), self.targets[index]
+
+    def facts(self) -> dict[str, Any]:
+        """The sizes of the two sets where images are held out, which no other method's record has."""
+        if self.data.meta_targets is None:
+            return {}
+        return {"training_images": len(self.targets), "meta_images": len(self.data.meta_targets)}
 
     def trained(self) -> dict[str, nn.Parameter]:
         return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
@@ -148,6 +175,7 @@ class MetaWeightNet(LearnedWeights):
     """
 
     OPTIONS: ClassVar[Mapping[str, Option]] = {
+        **LearnedWeights.OPTIONS,
         "virtual": Option("released", choices=("released", "paper")),
         "learning_rate": Option(1e-5, low=0.0, open_low=True),  # of V
     }

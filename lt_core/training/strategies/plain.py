@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Option:
-    """A constant of a strategy: its value, and which other ones are allowed; ``words`` beside numbers."""
+    """A constant of a strategy: its value, and which other ones are allowed; ``words`` beside numbers.
+
+    One whose value is None is left out of a configuration that does not give it, and of the run's name and record.
+    """
 
     default: Any
     low: float = -math.inf

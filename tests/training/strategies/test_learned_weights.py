@@ -8,11 +8,16 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from torch.func import functional_call
 from torch.nn import functional as F
 
 import lt_core as lt
-from lt_core.training import RunConfig, TrainingError, engine, train
+from lt_core import records
+from lt_core.report.systems import method_of
+from lt_core.training import RunConfig, TrainingError, engine, evaluate, train
+from lt_core.training.build import load_data
+from lt_core.training.configs import load_config
 from lt_core.training.strategies.learned_weights import LearnedWeights, WeightNet, share_out
 
 CPU = torch.device("cpu")
@@ -198,3 +203,116 @@ def test_compiling_is_refused_and_not_chosen(name: str, monkeypatch: pytest.Monk
     with warnings.catch_warnings():
         warnings.simplefilter("error", FutureWarning)
         assert train(config, progress=False)["environment"]["compiled"] is False
+
+
+HELD_OUT: dict[str, Any] = {
+    **{"dataset": "digits_lt", "recipe": "short", "batch_size": 64, "epochs": 2},
+    "strategy_options": {"meta_per_class": 10},
+}
+
+
+@pytest.mark.parametrize("name", ["l2rw", "meta_weight_net"])
+def test_the_balanced_batch_is_of_held_out_images_alone(name: str) -> None:
+    config = RunConfig(**HELD_OUT, strategy=name)
+    data = load_data(config)
+    built = engine.Trainer(config, data, CPU, precision="float32").strategy
+    images, targets, balanced, labels = built.order(torch.Generator().manual_seed(3))
+    assert len(images) == len(targets) == len(balanced) == len(labels) == len(data.train_images)
+    known = {image.numpy().tobytes(): int(y) for image, y in zip(data.meta_images, data.meta_targets, strict=True)}
+    seen = [image.numpy().tobytes() for image in balanced]
+    assert [known[image] for image in seen] == labels.tolist()
+    assert {image.numpy().tobytes() for image in data.train_images}.isdisjoint(seen)
+    for first in range(0, len(seen) - 99, 100):  # once through all, in a new order each time
+        assert len(set(seen[first : first + 100])) == 100
+    assert seen[:100] != seen[100:200]
+
+
+@pytest.mark.parametrize("name", ["l2rw", "meta_weight_net"])
+def test_a_run_with_held_out_images_resumes_and_says_so(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = RunConfig(**HELD_OUT, strategy=name)
+    whole = train(config, tmp_path / "whole", progress=False)
+    assert records.load(tmp_path / "whole")["config"] == config.to_dict()
+    losses = [row["train_loss"] for row in whole["epochs"]]
+    assert losses[-1] < losses[0]
+    assert whole["strategy"] == {"training_images": sum(lt.data.class_counts(10, 114, 100)), "meta_images": 100}
+    assert config.run_name == f"digits_lt-ce-{name}-meta_per_class_10-e2-b64-if100-s0"
+    assert records.label(whole) == f"cross-entropy (meta_per_class 10, strategy {name})"
+    assert evaluate(tmp_path / "whole")["top1"] == pytest.approx(whole["final"]["last"]["top1"])
+
+    original = engine.Trainer.run_epoch
+
+    def interrupted(self: engine.Trainer, bar: Any = None) -> dict[str, Any]:
+        if self.epoch == 1:
+            raise KeyboardInterrupt
+        return original(self, bar)
+
+    monkeypatch.setattr(engine.Trainer, "run_epoch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "part", progress=False)
+    monkeypatch.setattr(engine.Trainer, "run_epoch", original)
+    torch.manual_seed(1234)
+    resumed = train(config, tmp_path / "part", progress=False, resume=True)
+    for record in (whole, resumed):
+        del record["environment"]
+    assert resumed == whole
+
+
+@pytest.mark.parametrize("name", ["l2rw", "meta_weight_net"])
+def test_with_held_out_images_it_is_not_the_method(name: str, tmp_path: Path) -> None:
+    """Its name is refused beside the option, the table does not know it, and nothing else sets it beside other data."""
+    for make in (RunConfig, lambda **values: RunConfig.from_dict(values)):
+        with pytest.raises(ValueError, match=f"strategy_options is .*, but method {name!r} decides it"):
+            make(**HELD_OUT, method=name)
+    values = {"dataset": "cifar100_lt", "recipe": "short", "strategy": name}
+    assert method_of(RunConfig(**values)) == name
+    held_out = RunConfig(**values, strategy_options={"meta_per_class": 10})
+    assert method_of(held_out) is None
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(held_out.to_dict()))
+    assert load_config(tmp_path / "run.yaml") == held_out
+
+
+def test_without_the_option_configurations_are_those_of_before() -> None:
+    """Records and checkpoints that were made before the option was there go on."""
+    assert RunConfig(method="l2rw").to_dict()["strategy_options"] == {}
+    options = {"virtual": "released", "learning_rate": 1e-5}
+    assert RunConfig(method="meta_weight_net").to_dict()["strategy_options"] == options
+    assert RunConfig(strategy="l2rw", dataset="cifar100_lt").run_name == "ce-l2rw-if100-s0"
+    built = strategy("l2rw")
+    assert built.facts() == {}
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"strategy_options": {"meta_per_class": 0}}, "meta_per_class is 0; allowed is a whole number of at least 1"),
+        ({"strategy_options": {"meta_per_class": 1.5}}, "meta_per_class is 1.5 of type float; a whole number"),
+        ({"strategy_options": {"meta_per_class": None}}, "meta_per_class is None .*; a whole number"),
+        ({"dataset": "synthetic"}, "meta_per_class is 10, but 'synthetic' holds no images out; leave it out"),
+        ({"dataset": "cifar100_lt_tuning"}, "'cifar100_lt_tuning' holds no images out"),
+        ({"dataset": "folder"}, "'folder' holds no images out"),
+        ({"strategy": "sam"}, "strategy 'sam' has no option 'meta_per_class'"),
+    ],
+)
+def test_held_out_images_are_refused_where_there_can_be_none(values: dict[str, Any], words: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=words):
+        RunConfig(**{**HELD_OUT, "strategy": "l2rw", **values})
+
+
+def test_too_many_held_out_images_and_other_data_are_refused() -> None:
+    many = {**HELD_OUT, "strategy": "l2rw", "strategy_options": {"meta_per_class": 124}}
+    with pytest.raises(ValueError, match=r"meta_per_class is 124; allowed is a whole number in \[0, 123\]"):
+        train(RunConfig(**many), progress=False)
+    with pytest.raises(ValueError, match="meta_per_class is 10, but these data hold out 0 images of each class"):
+        engine.Trainer(RunConfig(**HELD_OUT, strategy="l2rw"), lt.data.load_dataset("digits_lt"), CPU)
+    plain, held_out = RunConfig(strategy="l2rw"), lt.data.load_dataset("digits_lt", meta_per_class=10)
+    with pytest.raises(ValueError, match="meta_per_class is 0, but these data hold out 10 images of each class"):
+        engine.Trainer(plain, held_out, CPU)
+
+
+def test_several_processes_are_refused_with_held_out_images_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lt_core.training.distributed.world", lambda: 2)
+    config = RunConfig(**HELD_OUT, strategy="l2rw")
+    with pytest.raises(TrainingError, match="'l2rw' works in one process; start it without torchrun"):
+        engine.Trainer(config, load_data(config), CPU)
