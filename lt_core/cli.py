@@ -127,15 +127,6 @@ def check_method_alone(context: typer.Context, method: str | None) -> None:
         raise ValueError(f"--method is given together with {', '.join(given)}; the method decides these")
 
 
-def run_name_in(folder: Path) -> str:
-    """``RECIPE/RUN`` of the finished run in a directory."""
-    from lt_core import records
-    from lt_core.training import RunConfig
-    from lt_core.training.configs import run_directory
-
-    return run_directory(RunConfig.from_stored(records.load(folder)["config"]))
-
-
 def table(rows: Mapping[str, Mapping[str, Any]], differences: Mapping[str, Mapping[str, Any]] | None = None) -> str:
     """Accuracies in percent as an aligned text table, one row per entry; ``differences``, with a sign, come last."""
     import pandas as pd
@@ -230,7 +221,8 @@ def train(
         str | None, typer.Option(help="A name of `methods`; decides loss, classifier, sampler, mixing and procedure.")
     ] = None,
     base: Annotated[
-        Path | None, path_option("Finished run that a second stage starts from; default: train it first.", "--from")
+        Path | None,
+        path_option("Finished first stage that a second one starts from; default: train it first.", "--from"),
     ] = None,
     sampler: Annotated[str, typer.Option(help=f"{one_of(SAMPLERS)}: which images an epoch sees.")] = "uniform",
     mixing: Annotated[str, typer.Option(help=f"{one_of(MIXINGS)}: mixtures of two images.")] = "none",
@@ -249,7 +241,9 @@ def train(
         bool | None, typer.Option(help="Begin with torchvision's weights (its backbones); default: the recipe's.")
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Default: the recipe's.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Default: the recipe's.")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Default: the recipe's. A first stage that is trained first has the same.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of initialisation, order and augmentation.")] = 0,
     subset_seed: Annotated[int, typer.Option(help="Seed of the subset; 0 is the canonical one.")] = 0,
     class_order: Annotated[str | None, typer.Option(help="Labels from largest to smallest class: 3,0,1,…")] = None,
@@ -271,19 +265,19 @@ def train(
     from lt_core.training import RunConfig
     from lt_core.training import train as run
     from lt_core.training.checkpoint import LAST
+    from lt_core.training.configs import load_config, run_directory
     from lt_core.training.devices import cpu_has_bfloat16, pick_device
     from lt_core.training.distributed import is_first
 
+    first = None if base is None else RunConfig.from_stored(records.load(base)["config"])
     if config_file is not None:
-        from lt_core.training.configs import load_config
-
         check_alone(context)
         config = load_config(config_file)
     else:
         check_method_alone(context, method)
         config = RunConfig(
             method=method,
-            base=None if base is None else run_name_in(base),
+            base=None if first is None else run_directory(first),
             sampler=sampler,
             mixing=mixing,
             dataset=dataset,
@@ -306,6 +300,8 @@ def train(
     others = {str(place): records.load(place) for place in compare or []}
     check_comparable(config, others)  # before the training, not after it
     finished_before = resume and (out / "record.json").exists()
+    if first is not None and first.seed != config.seed and is_first():
+        typer.echo(f"note: the base in {base} has seed {first.seed}, this run has seed {config.seed}")
     chosen_here = precision == "auto" and not (resume and (out / LAST).exists())  # a checkpoint has its own
     if chosen_here and pick_device(device).type == "cpu" and cpu_has_bfloat16() and is_first():
         typer.echo("note: this CPU has bfloat16, and the forward pass uses it; --precision float32 is slower")

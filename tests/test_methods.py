@@ -72,8 +72,24 @@ def test_what_a_method_decides_is_refused_beside_it() -> None:
     with pytest.raises(ValueError, match="loss is 'ce', but method 'ldam' decides it"):
         RunConfig.from_dict({"method": "ldam", "loss": "ce"})  # the usual value, but somebody wrote it down
     assert RunConfig(method="crt", weight_decay=1e-4).weight_decay == 1e-4  # a default of the method
-    with pytest.raises(ValueError, match="method is 'magic'; allowed are 'ce'"):
-        RunConfig(method="magic")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("cert", "method is 'cert'; close to it are 'crt', "),
+        ("CRT", "method is 'CRT'; close to it are 'crt'"),
+        ("ldam-drw", "method is 'ldam-drw'; close to it are 'ldam_drw'"),
+        ("magic!", "method is 'magic!'; `python -m lt_core methods` lists all"),
+        (["crt"], r"method is \['crt'\]; "),
+        ("cost_sensitive", "method 'cost_sensitive' does not train here: no code is public"),
+    ],
+)
+def test_a_name_that_does_not_train_is_named(name: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        RunConfig(method=name)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 300  # not the list of them all
 
 
 def test_the_command_prints_the_map() -> None:

@@ -16,6 +16,7 @@ from lt_core import methods, records
 from lt_core.training import distributed
 from lt_core.training.checkpoint import CheckpointError, applying, load_checkpoint
 from lt_core.training.errors import TrainingError
+from lt_core.training.progress import tell
 from lt_core.training.recipes import RunConfig
 from lt_core.training.strategies import STRATEGIES
 
@@ -36,8 +37,8 @@ def base_config(config: RunConfig) -> RunConfig:
     first: dict[str, Any] = {"strategy": STRATEGIES[config.strategy].starts_from}
     if config.method is not None:
         first = methods.base_settings(config.method)
-    shared = (*ALIKE, "recipe", "augmentation", "seed")
-    return RunConfig(**{name: getattr(config, name) for name in shared}, **first)
+    shared = (*ALIKE, "recipe", "augmentation", "batch_size", "pretrained", "seed")
+    return RunConfig(**{name: getattr(config, name) for name in shared} | first)
 
 
 def prepare_base(
@@ -45,12 +46,15 @@ def prepare_base(
     place: str | Path | None,
     folder: Path | None,
     train: Callable[..., Any],
+    progress: bool | str = False,
 ) -> Base | None:
     """The run that ``config`` starts from, found in ``place`` or trained now; None where it starts from nothing.
 
+    With ``progress``, two lines on stderr tell where a first stage that is trained begins and where it ends.
+
     Raises:
-        TrainingError: ``place`` where the strategy starts from no run; a run that is not finished, or is of other data
-            or another network; or a configuration that names a run, without ``place``.
+        TrainingError: ``place`` where the strategy starts from no run; a run that is not finished, is of other data or
+            another network, or is not the method's first stage; or a configuration that names a run, without ``place``.
         CheckpointError: its checkpoint cannot be read or is not that of its record.
     """
     if STRATEGIES[config.strategy].stage is None:
@@ -66,12 +70,19 @@ def prepare_base(
         raise TrainingError(f"the configuration starts from {config.base}; say where that is with --from")
     with ExitStack() as stack:
         where = folder if folder is not None else Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        train(base_config(config), where / "base")
+        first = base_config(config)
+        tell(progress, f"first stage: {first.run_name}, {first.epochs} epochs")
+        train(first, where / "base")
+        tell(progress, f"second stage: {config.run_name}, {config.epochs} epochs")
         return load_base(where / "base", config)
 
 
 def load_base(folder: Path, config: RunConfig) -> Base:
-    """The weights of the finished run in ``folder``; it must fit what ``config`` does with them."""
+    """The weights of the finished run in ``folder``; it must fit what ``config`` does with them.
+
+    A method has a first stage of its own, and another one would make it another method. A strategy without a method
+    starts from any run of the strategy that it goes on from.
+    """
     try:
         record = records.load(folder)
     except records.RecordError as error:
@@ -86,9 +97,10 @@ def load_base(folder: Path, config: RunConfig) -> Base:
     name = f"{there.recipe}/{there.run_name}"
     if config.base is not None and config.base != name:
         raise TrainingError(f"the configuration starts from {config.base}, but {folder} holds {name}")
-    if there.strategy != (needed := STRATEGIES[config.strategy].starts_from):
-        what, has = config.method or config.strategy, there.strategy
-        raise TrainingError(f"{what!r} starts from a run of strategy {needed!r}, but that in {folder} is of {has!r}")
+    first, what = base_config(config), config.method or config.strategy
+    for key in ("strategy",) if config.method is None else methods.DECIDED:
+        if (has := getattr(there, key)) != (needed := getattr(first, key)):
+            raise TrainingError(f"{what!r} starts from a run with {key} {needed!r}, but that in {folder} has {has!r}")
     for key in ALIKE:
         if getattr(there, key) != getattr(config, key):
             here = getattr(config, key)

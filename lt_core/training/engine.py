@@ -346,7 +346,8 @@ def train(
         test_every: epochs between two tests, 1, 2, 5 or 10 (default 1); each epoch of the last fifth is tested. It
             changes nothing but which epochs the best one is chosen from.
         base: run directory of the finished run that a second stage starts from; None trains that run first, in
-            ``out/base``, or gives it up after use where ``out`` is None. A method without a second stage refuses it.
+            ``out/base``, with this batch size, or gives it up after use where ``out`` is None. A method takes only its
+            own first stage, and one without a second stage takes none.
 
     Returns:
         The record (see `lt_core.records`).
@@ -380,16 +381,18 @@ def train(
         data = load_data(config, data_root, download)
         if saved is None:
             compiled, precision = choose_settings(config, data, place, compile, precision)
+        make = partial(Trainer, config, data, place, compiled, precision, test_every or 1)
         begin = None
         if saved is None:
+            if base is None and STRATEGIES[config.strategy].stage is not None:
+                make()  # what it refuses, it refuses now and not after the first stage
             begin = prepare_base(config, base, folder, partial(
                 train, data_root=data_root, device=device, progress=progress, resume=True, compile=compile,
                 precision=precision, checkpoint_every=checkpoint_every, test_every=test_every,
-            ))  # fmt: skip
-        trainer = Trainer(config, data, place, compiled, precision, test_every or 1, begin)
+            ), progress)  # fmt: skip
+        trainer = make(begin)
         if saved is not None and folder is not None:
             check_same_data(saved, trainer.data_facts, folder)
-        if saved is not None and folder is not None:
             with applying(folder):
                 trainer.load_state_dict(saved)
         if folder is not None:

@@ -22,6 +22,12 @@ QUIET = 30.0  # seconds between two progress lines of a grid where stderr is no 
 LINE_EVERY = 60.0  # seconds between two lines of a run there
 
 
+def tell(progress: bool | str, text: str) -> None:
+    """A line on stderr, where a run shows its ``progress`` in whatever way."""
+    if progress:
+        print(text, file=sys.stderr, flush=True)
+
+
 class EpochLines:
     """A line on stderr after an epoch: at most one a minute, and the last one."""
 

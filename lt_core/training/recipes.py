@@ -10,6 +10,7 @@ run goes through the same stages.
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 import zlib
@@ -24,9 +25,9 @@ from lt_core.data.folder import SMALLEST
 from lt_core.data.mixing import MIXINGS
 from lt_core.data.sampling import SAMPLERS
 from lt_core.data.streaming import RESIZED_CROPS
-from lt_core.losses import COSINE_LOSSES, LOSS_NAMES
+from lt_core.losses import COSINE_LOSSES, LOSS_NAMES, loss_options
 from lt_core.models import BACKBONES, CLASSIFIER_INITS, CLASSIFIERS, TORCHVISION
-from lt_core.validation import check_choice, check_flag, check_number, check_whole, plain
+from lt_core.validation import check_choice, check_flag, check_number, check_whole, plain, short
 
 SCHEDULES = {"step": 0.025, "cosine": 0.01, "annealing": 0.0, "thirds": 0.0}  # with the share of epochs that warm up
 # What a configuration of the time before a key was new meant by its absence, whatever its recipe has today.
@@ -230,6 +231,18 @@ def method_settings(name: str) -> dict[str, Any]:
     return settings
 
 
+def check_method(name: Any) -> str:
+    """The name of a method that trains; a ValueError says why one does not, or which names are like an unknown one."""
+    row = methods.METHODS.get(name) if isinstance(name, str) else None
+    if row is None:
+        names = difflib.get_close_matches(str(name).lower(), methods.TRAINED)
+        close = f"close to it are {', '.join(map(repr, names))}; " if names else ""
+        raise ValueError(f"method is {short(name)}; {close}`python -m lt_core methods` lists all")
+    if not row.trains:
+        raise ValueError(f"method {row.name!r} does not train here: {row.reason}")
+    return row.name
+
+
 def usual_classifier(loss: str) -> str:
     """The classifier that a loss has where none is named."""
     return "cosine" if loss in COSINE_LOSSES else "linear"
@@ -410,7 +423,7 @@ class RunConfig:
         """What the method decides, by field; a value given beside it that is another one is refused."""
         if self.method is None:
             return {}
-        settings = method_settings(check_choice("method", self.method, methods.TRAINED))
+        settings = method_settings(check_method(self.method))
         usual = {f.name: f.default for f in fields(self)} | {"loss_options": {}, "strategy_options": {}}
         for name in methods.DECIDED:
             value = getattr(self, name)
@@ -451,10 +464,14 @@ class RunConfig:
         """Raise where the strategy does not work with another setting."""
         from lt_core.training.strategies import STRATEGIES
 
-        for name, allowed in STRATEGIES[self.strategy].NEEDS.items():
+        strategy = STRATEGIES[self.strategy]
+        for name, allowed in strategy.NEEDS.items():
             if getattr(self, name) not in allowed:
                 needed = " or ".join(map(repr, allowed))
                 raise ValueError(f"{name} is {getattr(self, name)!r}, but strategy {self.strategy!r} needs {needed}")
+        if int(self.batch_size or 0) % strategy.batch_multiple:
+            needed = f"a multiple of {strategy.batch_multiple}"
+            raise ValueError(f"batch_size is {self.batch_size}; strategy {self.strategy!r} needs {needed}")
 
     def _checked_options(self) -> dict[str, Any]:
         """The options of the loss as plain values; those that a run sets itself are refused."""
@@ -469,6 +486,12 @@ class RunConfig:
             raise ValueError("loss_options has 'reduction'; a run trains on the mean of a batch, so leave it out")
         if self.drw and "weight" in self.loss_options:
             raise ValueError("loss_options has 'weight', but drw sets the weights itself; use one of the two")
+        set_here = ("reduction", "weight") if self.drw else ("reduction",)
+        known = [name for name in loss_options(self.loss) if name not in set_here]
+        for name in self.loss_options:
+            if name not in known:
+                allowed = f"allowed are {', '.join(known)}" if known else "it has none"
+                raise ValueError(f"loss {self.loss!r} has no option {name!r}; {allowed}")
         options = plain("loss_options", self.loss_options)
         assert isinstance(options, dict)
         return options
@@ -546,7 +569,7 @@ class RunConfig:
             parts.append(f"e{self.epochs}")
         if self.batch_size != recipe.batch_size:
             parts.append(f"b{self.batch_size}")
-        for short, name in (
+        for mark, name in (
             ("", "augmentation"),
             ("lr_", "schedule"),
             ("lr", "learning_rate"),
@@ -554,7 +577,7 @@ class RunConfig:
             ("init_", "classifier_init"),
         ):
             if getattr(self, name) != usual.get(name, getattr(recipe, name)):
-                parts.append(f"{short}{_plain(getattr(self, name))}")
+                parts.append(f"{mark}{_plain(getattr(self, name))}")
         if self.image_size not in (None, recipe.image_size):
             parts.append(f"{self.image_size}px")
         if self.pretrained != recipe.pretrained:

@@ -54,7 +54,7 @@ class FeatureAugmentation(Plain):
     common classes hold ``common_share`` of the images.
 
     Raises:
-        ValueError: a batch that is no multiple of eight, or data without a rare class.
+        ValueError: data without a rare class.
 
     Source: Chu et al., "Feature Space Augmentation for Long-Tailed Data", ECCV 2020; constants and details are those of
     the unofficial code SSRSGJYD/Feature-Space-Augmentation-for-Long-Tailed-Data.
@@ -67,11 +67,10 @@ class FeatureAugmentation(Plain):
         "common_share": Option(0.9, low=0.0, high=1.0),
     }
     stage = Stage(share=0.2)
+    batch_multiple = GROUP
     distributed = False
 
     def __init__(self, config: Any, data: Any, device: Any, precision: str, weights: Any = None) -> None:
-        if int(config.batch_size or 0) % GROUP:
-            raise ValueError(f"batch_size is {config.batch_size}; strategy {config.strategy!r} needs a multiple of 8")
         super().__init__(config, data, device, precision, weights)
         self.common = is_common(data.class_counts, self.options["common_share"])
         if self.common.all():
@@ -86,7 +85,7 @@ class FeatureAugmentation(Plain):
     def build(self, weights: Mapping[str, Tensor] | None) -> tuple[nn.Module, Any]:
         network: Any = build_network(self.config, self.data)
         if weights is not None:
-            network.load_state_dict(weights)
+            self.start(network, weights)
         network.requires_grad_(False)
         network.classifier.requires_grad_(True)
         return network, build_run_loss(self.config, self.data)

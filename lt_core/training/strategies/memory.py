@@ -30,7 +30,7 @@ class FurtherTraining(Plain):
     def build(self, weights: Mapping[str, Tensor] | None) -> tuple[nn.Module, Any]:
         network, loss = super().build(weights)
         if weights is not None:
-            network.load_state_dict(weights)
+            self.start(network, weights)
         return network, loss
 
     def parameters(self) -> Iterator[dict[str, Any]]:

@@ -18,6 +18,7 @@ from lt_core.data.sampling import draw
 from lt_core.models.backbones import IMAGENET, TORCHVISION
 from lt_core.training.build import build_network, build_run_loss, inference_scale
 from lt_core.training.devices import EVALUATION_BATCH
+from lt_core.training.errors import TrainingError
 
 if TYPE_CHECKING:
     from lt_core.training.recipes import RunConfig
@@ -76,6 +77,7 @@ class Plain:
     NEEDS: ClassVar[Mapping[str, tuple[Any, ...]]] = {}  # settings of a run that must have one of these values
     stage: ClassVar[Stage | None] = None  # of a strategy that goes on from a finished run
     starts_from: ClassVar[str] = "plain"  # the strategy of that run
+    batch_multiple: ClassVar[int] = 1  # what the batch size must be a multiple of
     corrects: ClassVar[bool] = False  # whether it makes up for the class counts, whatever loss and sampler are
     compiles: ClassVar[bool] = True  # whether `step` is one graph for torch.compile
     distributed: ClassVar[bool] = True  # whether a batch may be shared out among processes
@@ -120,6 +122,19 @@ class Plain:
     def build(self, weights: Mapping[str, Tensor] | None) -> tuple[nn.Module, Any]:
         """The network and the loss, before the first epoch; both on the CPU."""
         return build_network(self.config, self.data), build_run_loss(self.config, self.data)
+
+    def start(self, network: nn.Module, weights: Mapping[str, Tensor]) -> None:
+        """Give the network of a second stage the weights of the finished run.
+
+        Raises:
+            TrainingError: the run had another network or classifier.
+        """
+        try:
+            network.load_state_dict(weights)
+        except RuntimeError:
+            named = self.config.method or self.config.strategy
+            kind = f"{self.config.backbone} with a {self.config.classifier} classifier"
+            raise TrainingError(f"{named!r} goes on from a {kind}; the run that it starts from has another") from None
 
     def order(self, generator: torch.Generator) -> tuple[Tensor, ...]:
         """The images of an epoch in their order, augmented: uint8 images (n, 3, H, W) and targets (n,).

@@ -38,16 +38,11 @@ class FrozenFeatures(Plain):
         return network, self.build_loss()
 
     def start(self, network: nn.Module, weights: Mapping[str, Tensor]) -> None:
-        """Give the network the weights of the finished run."""
+        """As elsewhere, but for a fresh classifier, which stays as it is."""
         if self.fresh:
             new = {k: v for k, v in network.state_dict().items() if k.startswith("classifier.")}
             weights = {k: v for k, v in weights.items() if not k.startswith("classifier.")} | new
-        try:
-            network.load_state_dict(weights)
-        except RuntimeError:
-            named = self.config.method or self.config.strategy
-            kind = f"{self.config.backbone} with a {self.config.classifier} classifier"
-            raise TrainingError(f"{named!r} goes on from a {kind}; the run that it starts from has another") from None
+        super().start(network, weights)
 
     def head(self, classifier: Any) -> nn.Module:
         """What takes the classifier's place, here itself; parameters of it that want a gradient are trained."""

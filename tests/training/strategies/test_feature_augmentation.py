@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -173,6 +174,15 @@ def test_what_it_refuses(values: dict[str, Any], match: str) -> None:
 
     with pytest.raises(ValueError, match=match):
         built()
+
+
+def test_its_batch_size_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="batch_size is 60; strategy 'fsa' needs a multiple of 8"):
+        RunConfig(dataset="digits_lt", method="fsa", batch_size=60)
+    config = RunConfig(dataset="digits_lt", strategy="fsa", strategy_options={"common_share": 1.0})
+    with pytest.raises(ValueError, match="common_share is 1, which leaves no class"):
+        train(config, tmp_path / "run", progress=False)
+    assert not (tmp_path / "run" / "base").exists()
 
 
 def test_it_starts_from_a_run_and_names_it() -> None:

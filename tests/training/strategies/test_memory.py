@@ -118,6 +118,6 @@ def test_the_memory_follows_the_features_without_a_feature_loss_on_them() -> Non
 
 def test_a_run_of_another_strategy_is_no_first_stage(tmp_path: Path) -> None:
     train(RunConfig(**SETTING, strategy="experts", epochs=1), tmp_path / "experts", progress=False)
-    match = "'oltr' starts from a run of strategy 'plain', but that in .* is of 'experts'"
+    match = "'oltr' starts from a run with strategy 'plain', but that in .* has 'experts'"
     with pytest.raises(TrainingError, match=match):
         train(RunConfig(**SETTING, method="oltr", epochs=1), progress=False, base=tmp_path / "experts")

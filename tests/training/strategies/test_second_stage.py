@@ -159,7 +159,7 @@ def test_disalign_weights_are_powers_of_the_shares() -> None:
         stage(strategy="disalign", loss_options={"weight": [1.0] * 10})
 
 
-@pytest.mark.parametrize("strategy", ["lws", "tau_norm", "ncm", "disalign"])
+@pytest.mark.parametrize("strategy", ["lws", "tau_norm", "ncm", "disalign", "fsa", "further", "oltr"])
 def test_a_base_with_another_classifier_is_refused(strategy: str) -> None:
     with pytest.raises(TrainingError, match=f"'{strategy}' goes on from a resnet8 with a linear classifier"):
         stage(first_stage(loss="ldam"), strategy=strategy)
