@@ -85,7 +85,7 @@ def corrects_counts(config: RunConfig) -> str:
     """What in a run corrects for the class counts already, in words; "" where nothing does."""
     if config.drw:
         return "deferred re-weighting"
-    if config.sampler not in ("uniform", "progressive"):
+    if config.sampler != "uniform":
         return f"the sampler {config.sampler!r}"
     if STRATEGIES[config.strategy].corrects:
         return f"the strategy {config.strategy!r}"

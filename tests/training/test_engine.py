@@ -33,6 +33,7 @@ from lt_core.training import (
     recording,
     train,
 )
+from lt_core.training.evaluation import corrects_counts
 from lt_core.training.locking import locked
 from lt_core.training.meters import FactorMeter, PushMeter, group_means, loss_gradients
 from lt_core.training.strategies import Plain
@@ -325,6 +326,21 @@ def test_tau_needs_a_method(run: tuple[Path, dict[str, Any]]) -> None:
         evaluate(run[0], tau=2.0)
     with pytest.raises(ValueError, match="tau is -1"):
         evaluate(run[0], "adjust", tau=-1)
+
+
+@pytest.mark.parametrize(
+    ("method", "done"),
+    [
+        ("ncm", "the strategy 'ncm'"),
+        ("tau_norm", "the strategy 'tau_norm'"),
+        ("pc_softmax", "the strategy 'pc_softmax'"),
+        ("progressive", "the sampler 'progressive'"),  # which ends class-balanced
+        ("fsa", ""),  # adjusting helps it
+        ("mixup", ""),
+    ],
+)
+def test_what_corrects_for_the_counts(method: str, done: str) -> None:
+    assert corrects_counts(RunConfig(method=method, dataset="digits_lt")) == done
 
 
 def test_adjusting_what_is_adjusted_already_warns(run: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:

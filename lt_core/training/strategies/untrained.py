@@ -51,6 +51,7 @@ class TauNormalized(Untrained):
         "bias": Option("drop", choices=("drop", "keep")),
         "tau": Option(1.0, low=0.0, words=("train",)),
     }
+    corrects = True
     tau: float | None = None
 
     def fit(self) -> None:
@@ -88,6 +89,8 @@ class NearestMean(Untrained):
 
     Source: Kang et al., ICLR 2020, section 4.2.
     """
+
+    corrects = True
 
     def head(self, classifier: Any) -> nn.Module:
         return NearestMeanClassifier(classifier.in_features, classifier.out_features)
