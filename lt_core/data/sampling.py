@@ -84,8 +84,8 @@ def draw(
         (N,) int64; a permutation where ``sampler`` is "uniform".
 
     Raises:
-        ValueError: an unknown sampler, a count below 1, or a progress outside [0, 1] where the sampler is "progressive".
-        TypeError: counts, or such a progress, that are not numbers.
+        ValueError: an unknown sampler, a count below 1, or a progress outside [0, 1] where "progressive" needs one.
+        TypeError: counts that are missing or no numbers, or such a progress.
 
     Example:
         >>> targets = torch.tensor([0] * 90 + [1] * 10)
