@@ -357,18 +357,22 @@ def methods(
         [
             {
                 "method": row.name,
-                "title": row.title if row.same_as is None else f"{row.title} (= {row.same_as})",
-                "changes": ", ".join(row.changes) or "–",
-                "chapter": row.chapter,
+                "title": row.title,
+                "paper": row.citation,
+                "ch.": row.chapter,
                 "fidelity": row.fidelity,
+                "changes": ", ".join(row.changes) or "–",
             }
             for row in rows
         ]
     )
     widths = {str(name): int(shown[name].str.len().max()) for name in shown}
     aligned = {name: f"{{:<{width}}}".format for name, width in widths.items()}
-    typer.echo(shown.to_string(index=False, justify="left", formatters=aligned))
+    text = shown.to_string(index=False, justify="left", formatters=aligned)
+    typer.echo("\n".join(line.rstrip() for line in text.splitlines()))
     for row in rows:
+        if row.same_as is not None:
+            typer.echo(f"{row.name} is the same function as {row.same_as}")
         if not row.trains:
             typer.echo(f"{row.name} does not train: {row.reason}")
 

@@ -8,7 +8,6 @@ from torch import Tensor
 from lt_core.validation import check_choice
 
 MIXINGS = ("none", "mixup", "remix")
-ALPHA = 1.0  # of the Beta distribution of a share; 1 makes it uniform on [0, 1]
 REMIX_RATIO, REMIX_SHARE = 3.0, 0.5  # kappa and tau of Remix
 
 

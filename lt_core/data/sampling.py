@@ -83,6 +83,10 @@ def draw(
     Returns:
         (N,) int64; a permutation where ``sampler`` is "uniform".
 
+    Raises:
+        ValueError: an unknown sampler, a count below 1, or a progress outside [0, 1] where "progressive" needs one.
+        TypeError: counts that are missing or no numbers, or such a progress.
+
     Example:
         >>> targets = torch.tensor([0] * 90 + [1] * 10)
         >>> drawn = draw("under", targets, [90, 10], 0.0, torch.Generator().manual_seed(0))
@@ -96,7 +100,6 @@ def draw(
     counts = torch.tensor(check_counts(class_counts))
     starts = counts.cumsum(0) - counts
     if sampler == "under":
-        check_choice("sampler", sampler, SAMPLERS)
         return _under(by_class, counts, starts, n, generator)
     probabilities = class_probabilities(class_counts, sampler, progress if sampler == "progressive" else None)
     classes = torch.multinomial(probabilities, n, replacement=True, generator=generator)

@@ -22,7 +22,7 @@ class TwoBranches(nn.Module):
     Args:
         first: gives the trunk and the first branch.
         second: gives the second branch.
-        classifier: works on the features of both branches, one after the other: twice as many as of one network.
+        classifier: works on the features of both branches, one after the other: 2d, where one network has d.
 
     Shape:
         images (N, 3, H, W) to outputs (N, C), both branches on the same images. With ``others`` (N, 3, H, W) and
@@ -47,7 +47,7 @@ class TwoBranches(nn.Module):
         return out
 
     def features(self, images: Tensor) -> Tensor:
-        """Images (N, 3, H, W) to the features of both branches, (N, 128)."""
+        """Images (N, 3, H, W) to the features of both branches, (N, 2d)."""
         shared = self.trunk(images)
         return torch.cat([branch(shared).mean(dim=(2, 3)) for branch in self.branches], dim=1)
 
@@ -266,12 +266,12 @@ class MemoryNetwork(nn.Module):
     """A network with modulated attention on its last maps, a further layer, and a `MemoryClassifier`.
 
     Args:
-        network: gives all but the classifier.
+        network: gives all but the classifier, and d, its ``dimension``.
         num_classes: C, the number of classes.
         size: height and width of the images, which decide those of the maps.
 
     Shape:
-        images (N, 3, height, width) to logits (N, C); `features` gives (N, 64).
+        images (N, 3, height, width) to logits (N, C); `features` gives (N, d).
 
     Source:
         Liu et al., CVPR 2019, and the released configuration for ImageNet-LT's second stage.
@@ -287,7 +287,7 @@ class MemoryNetwork(nn.Module):
         self.classifier = MemoryClassifier(channels, num_classes)
 
     def features(self, images: Tensor) -> Tensor:
-        """Images to non-negative features (N, 64)."""
+        """Images to non-negative features (N, d)."""
         maps = self.attention(self.blocks(torch.relu(self.bn1(self.conv1(images)))))
         return torch.relu(self.projection(maps.mean(dim=(2, 3))))
 

@@ -47,9 +47,6 @@ class Trick:
 
 
 TRICKS_SOURCE = "zhangyongshun/BagofTricks-LT, documents/trick_gallery.md at ce7859a"
-TRICKS_RECIPE = (
-    "ResNet-32, batches of 128, rate 0.1 times 0.01 at 160 and 180 of 200 epochs, weight decay 2e-4, crop, flip"
-)
 # Their own cross-entropy stands in their README (error 62.27). The gallery's row "Baseline" (61.68) is what the README
 # quotes as the reference of others.
 TRICKS_CONTROL, TRICKS_BASELINE = "37.73", "38.32"

@@ -279,6 +279,18 @@ def test_every_entry_of_the_book_has_a_link_and_its_own_label() -> None:
     assert [key for key, entry in entries.items() if not any(name in entry.fields for name in LINKS)] == []
 
 
+def test_methods_name_first_author_and_year_of_the_bibliography() -> None:
+    from pybtex.database import parse_file
+
+    from lt_core.methods import METHODS, PAPERS
+
+    entries = parse_file(str(ROOT / "book" / "references.bib")).entries
+    for key, citation in PAPERS.items():
+        names = entries[key].persons["author"][0].last_names
+        assert citation == f"{' '.join(names)} {entries[key].fields['year']}"
+    assert {row.paper for row in METHODS.values()} == set(PAPERS)
+
+
 def test_the_version_to_cite_is_the_version_of_the_package() -> None:
     import yaml
 

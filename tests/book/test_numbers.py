@@ -18,6 +18,10 @@ import prose_numbers
 from evidence import Number, code_values, equalities, numbers, values_in
 from prose_numbers import Page, record_pages, significant
 
+from lt_core.report.published_large import GALA_ROWS
+
+ROOT = Path(__file__).parents[2]
+
 SAMPLE = 150  # altered numbers a page
 NOTICED = {2: 0.33, 3: 0.6}  # of numbers with two digits, and with three or more, at least this share is noticed
 
@@ -32,6 +36,14 @@ def page() -> Callable[[Path], Page]:
 def test_every_number_in_prose_is_explained(path: Path, page: Callable[[Path], Page]) -> None:
     found = [f"{number.text} in: {number.sentence}" for number in page(path).unexplained()]
     assert not found, "\n".join(found)
+
+
+def test_chapter_15_prints_what_galas_readme_has() -> None:
+    chapter = nbformat.read(ROOT / "book" / "part4_beyond" / "15_large_data.ipynb", as_version=4)
+    text = "\n".join(cell.source for cell in chapter.cells)
+    titles = {"imagenet_lt": "ImageNet-LT", "inaturalist2018": "iNaturalist 2018", "places_lt": "Places-LT"}
+    for name, (plain, balanced, tau) in GALA_ROWS.items():
+        assert f"| {titles[name]} | {plain} | {balanced} | {tau} | {balanced - plain:.1f} |" in text
 
 
 def test_every_page_with_records_is_read() -> None:

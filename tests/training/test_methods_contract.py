@@ -6,6 +6,7 @@ cross-entropy, which is trained once.
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import shutil
@@ -26,11 +27,15 @@ from lt_core.training.errors import TrainingError
 from lt_core.training.strategies import STRATEGIES
 
 OWN = [name for name in methods.TRAINED if methods.METHODS[name].same_as is None]
+# Of each strategy that has methods with deferred weights, the first of them.
+DEFERRED = {methods.settings(name)["strategy"]: name for name in OWN[::-1] if methods.settings(name)["drw"]}
 SETTING = {"dataset": "digits_lt", "recipe": "short", "batch_size": 64}
 
 
 def config(name: str, **values: Any) -> RunConfig:
-    epochs = 6 if methods.METHODS[name].slow else 2
+    """Where weights may be deferred, three epochs: they are on in the last one. A second stage has none."""
+    row = methods.METHODS[name]
+    epochs = 6 if row.slow else 3 if row.base is None else 2
     return RunConfig(**{**SETTING, "method": name, "epochs": epochs, **values})
 
 
@@ -62,48 +67,59 @@ class Whole:
 
     folder: Path
     record: dict[str, Any]
-    first_logits: torch.Tensor  # of the test set, after the first epoch
+    logits: dict[int, torch.Tensor]  # of the test set, after the first epoch and after the last one
     killed: dict[int, Path] = field(default_factory=dict)  # its folder, as a process that ended then would leave it
 
 
 @pytest.fixture(scope="module")
-def whole(bases: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Whole]:
-    """The run of a method, trained when it is first asked for."""
+def whole(bases: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[[RunConfig], Whole]:
+    """A run of a method, trained when it is first asked for."""
     runs: dict[str, Whole] = {}
     original = engine.Trainer.run_epoch
 
-    def trained(name: str) -> Whole:
-        if name in runs:
-            return runs[name]
-        run, place = config(name), tmp_path_factory.mktemp("whole")
-        folder, killed, logits = place / "run", {}, []
-        stops = {1, int(run.epochs or 0) - 1}  # early and late; every epoch writes a checkpoint
+    def trained(run: RunConfig) -> Whole:
+        if run.run_name in runs:
+            return runs[run.run_name]
+        place, epochs = tmp_path_factory.mktemp("whole"), int(run.epochs or 0)
+        folder, killed, logits = place / "run", {}, {}
+        stops = {1, epochs - 1}  # early and late; every epoch writes a checkpoint
 
         def run_epoch(self: engine.Trainer, bar: Any = None) -> dict[str, Any]:
             if self.epoch in stops:
                 killed[self.epoch] = Path(shutil.copytree(folder, place / str(self.epoch)))
             row = original(self, bar)
-            if self.epoch == 1:
-                logits.append(self.test_logits())
+            if self.epoch in (1, epochs):
+                logits[self.epoch] = self.test_logits()
             return row
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(engine.Trainer, "run_epoch", run_epoch)
-            record = train(run, folder, progress=False, base=base_of(name, bases))
+            record = train(run, folder, progress=False, base=base_of(str(run.method), bases))
         assert set(killed) == stops
-        runs[name] = Whole(folder, record, *logits, killed)
-        return runs[name]
+        runs[run.run_name] = Whole(folder, record, logits, killed)
+        return runs[run.run_name]
 
     return trained
 
 
+def check_resumes(run: RunConfig, done: Whole, base: Path | None, place: Path) -> None:
+    """From every checkpoint that is kept, a run ends as the uninterrupted one did."""
+    for stop, killed in done.killed.items():
+        folder = Path(shutil.copytree(killed, place / str(stop)))
+        torch.manual_seed(1234)  # the resumed process has another state of its own
+        assert numbers(train(run, folder, progress=False, base=base, resume=True)) == numbers(done.record)
+
+
 @pytest.mark.parametrize("name", OWN)
 def test_a_method_trains_resumes_and_records(
-    name: str, bases: dict[str, Path], whole: Callable[[str], Whole], tmp_path: Path
+    name: str, bases: dict[str, Path], whole: Callable[[RunConfig], Whole], tmp_path: Path
 ) -> None:
-    run, base, done = config(name), base_of(name, bases), whole(name)
+    run, base = config(name), base_of(name, bases)
+    done = whole(run)
     record = done.record
     losses = [row["train_loss"] for row in record["epochs"]]
+    if run.drw:  # with other weights it is another loss
+        losses = losses[: run.ingredients().drw_epoch(len(losses))]
     if STRATEGIES[run.strategy].learns:
         assert losses[-1] < losses[0]
     else:
@@ -112,14 +128,21 @@ def test_a_method_trains_resumes_and_records(
     assert records.label(record) == methods.METHODS[name].title
     assert ("base" in record) == (base is not None)
     assert evaluate(done.folder)["top1"] == pytest.approx(record["final"]["last"]["top1"])
-    for stop, killed in done.killed.items():
-        folder = Path(shutil.copytree(killed, tmp_path / str(stop)))
-        torch.manual_seed(1234)  # the resumed process has another state of its own
-        assert numbers(train(run, folder, progress=False, base=base, resume=True)) == numbers(record)
+    check_resumes(run, done, base, tmp_path)
+
+
+@pytest.mark.parametrize("name", DEFERRED.values())
+def test_a_method_resumes_between_two_epochs_with_deferred_weights(
+    name: str, whole: Callable[[RunConfig], Whole], tmp_path: Path
+) -> None:
+    run = config(name, epochs=8)
+    done = whole(run)
+    assert max(done.killed) > run.ingredients().drw_epoch(8)
+    check_resumes(run, done, None, tmp_path)
 
 
 def test_an_interrupted_method_leaves_what_a_killed_one_does(
-    bases: dict[str, Path], whole: Callable[[str], Whole], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bases: dict[str, Path], whole: Callable[[RunConfig], Whole], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An exception inside `train` may write no more than the end of the process."""
     name, original = "lfme", engine.Trainer.run_epoch
@@ -133,24 +156,18 @@ def test_an_interrupted_method_leaves_what_a_killed_one_does(
     with pytest.raises(KeyboardInterrupt):
         train(config(name), tmp_path / "run", progress=False, base=base_of(name, bases))
     monkeypatch.setattr(engine.Trainer, "run_epoch", original)
-    done = whole(name)
+    done = whole(config(name))
     assert {path.name for path in (tmp_path / "run").iterdir()} == {path.name for path in done.killed[1].iterdir()}
     again = train(config(name), tmp_path / "run", progress=False, base=base_of(name, bases), resume=True)
     assert numbers(again) == numbers(done.record)
 
 
-def test_methods_end_at_different_networks(whole: Callable[[str], Whole]) -> None:
-    """No method silently trains another one: after an epoch, all logits differ."""
-    ends = {name: whole(name).first_logits for name in OWN}
-    # Deferred weights come in the last fifth, and the first epoch of the progressive sampler is uniform.
-    early = {name: {**methods.settings(name), "drw": False} for name in OWN}
-    early["progressive"]["sampler"] = "uniform"
-    names = list(ends)
-    for place, one in enumerate(names):
-        for other in names[place + 1 :]:
-            if early[one] == early[other]:
-                continue
-            assert not torch.equal(ends[one], ends[other]), (one, other)
+def test_methods_end_at_different_networks(whole: Callable[[RunConfig], Whole]) -> None:
+    """No method silently trains another one: the logits of any two differ after an epoch, or after as many epochs."""
+    ends = {name: whole(config(name)).logits for name in OWN}
+    for one, other in itertools.combinations(OWN, 2):
+        shared = set(ends[one]) & set(ends[other])
+        assert any(not torch.equal(ends[one][epoch], ends[other][epoch]) for epoch in shared), (one, other)
 
 
 def test_bad_options_of_strategies_are_refused() -> None:

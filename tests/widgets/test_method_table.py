@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import lt_core as lt
+from lt_core.methods import FIDELITY
 from lt_core.widgets import method_table
+from lt_core.widgets.base import read
 
 STUDY = Path(__file__).parents[2] / "book" / "results" / "study"
 
@@ -71,6 +75,12 @@ def test_filters_and_search_keep_what_fits_all(settings: dict[str, str], shown: 
 def test_the_rows_of_the_records_fit() -> None:
     rows = lt.report.systems.load_systems("short", STUDY).rows()
     assert lt.widgets.MethodTable(rows).shown == [row["method"] for row in rows]
+
+
+def test_the_page_offers_every_fidelity_that_a_row_can_have() -> None:
+    offered = re.search(r"const FIDELITY = (\[.*?\]);", read("method_table.js"))
+    assert offered is not None
+    assert json.loads(offered[1]) == [name for name in FIDELITY if name != "refused"]
 
 
 @pytest.mark.parametrize(

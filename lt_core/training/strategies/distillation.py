@@ -128,7 +128,8 @@ class Student(nn.Module):
 def image_ease(probabilities: Tensor, targets: Tensor, class_counts: Tensor, groups: Mapping[str, Tensor]) -> Tensor:
     """An expert's probability of an image's own class, stretched within the class from the group's floor to 1.
 
-    The floor is the mean count of few over that of the group: 1 for few, and where a class has no spread.
+    The floor is the smallest mean count of a group, that of few where there are few, over the group's own: 1 for that
+    group. Where a class has no spread all its images have 1.
 
     Args:
         probabilities: (N,) in [0, 1].

@@ -20,7 +20,10 @@ MEMBER_WIDTHS = (11, 23, 43)
 
 
 class AveragedExperts(Plain):
-    """RIDE's network, trained on the mean of its experts' logits: what RIDE's own training is compared with."""
+    """RIDE's network, trained on the mean of its experts' logits: what RIDE's own training is compared with.
+
+    ``experts`` is how many there are.
+    """
 
     OPTIONS: ClassVar[Mapping[str, Option]] = {"experts": Option(3, low=2, whole=True)}
     NEEDS: ClassVar[Mapping[str, tuple[Any, ...]]] = {"backbone": ("resnet32", "resnet8")}
@@ -60,9 +63,9 @@ class SeparateExperts(AveragedExperts):
 class DiverseExperts(SeparateExperts):
     """RIDE's first stage: experts with LDAM-DRW each, and a reward for differing from their mean.
 
-    ``diversity`` is the factor of `lt_core.losses.expert_diversity`, 0 is none; ``tail_factor`` sets its temperatures,
-    which are 1 until deferred re-weighting sets in. The second stage, which learns how many experts an image needs,
-    saves operations and no errors; it is left out.
+    ``experts`` is how many there are, ``diversity`` the factor of `lt_core.losses.expert_diversity`, 0 is none;
+    ``tail_factor`` sets its temperatures, which are 1 until deferred re-weighting sets in. The second stage, which
+    learns how many experts an image needs, saves operations and no errors; it is left out.
 
     Source: Wang et al., ICLR 2021, and the released ``RIDELoss``. Its factor 0 also puts the mean's loss in the place
     of the experts' own; here it does not.

@@ -25,6 +25,9 @@ class LearnedSampling(RetrainedClassifier):
     2. moves w by Adam down the gradient of the virtual classifier's cross-entropy on the class-balanced batch;
     3. takes the real step, on the same batch.
 
+    ``rate_learning_rate`` is Adam's. ``temperature`` is that of the Gumbel softmax: which images are drawn does not
+    depend on it, the draws' gradient does. ``batchnorm`` as in `RetrainedClassifier`.
+
     The class-balanced batches are drawn from the training images. The training accuracy in a record is that on them.
 
     Source: Ren et al., "Balanced Meta-Softmax for Long-Tailed Visual Recognition", NeurIPS 2020, section 3.3; 2,000

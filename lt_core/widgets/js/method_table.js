@@ -2,7 +2,7 @@
 import { html, panel } from "./ui.js";
 
 const CHANGES = ["data", "loss", "network", "procedure", "prediction"];
-const FIDELITY = ["released", "published", "adapted"];
+const FIDELITY = ["released", "published", "adapted", "control"];
 const signed = (value) => (value > 0 ? "+" : "") + value.toFixed(1).replace("-", "−");
 const plain = (digits) => (value) => value.toFixed(digits).replace("-", "−");
 const words = (value) => value;

@@ -316,3 +316,39 @@ def test_several_processes_are_refused_with_held_out_images_too(monkeypatch: pyt
     config = RunConfig(**HELD_OUT, strategy="l2rw")
     with pytest.raises(TrainingError, match="'l2rw' works in one process; start it without torchrun"):
         engine.Trainer(config, load_data(config), CPU)
+
+
+def test_v_is_moved_by_the_optimiser_of_the_released_code() -> None:
+    """SGD with Nesterov momentum; 1e-5 is the released file's rate, which a run may name otherwise."""
+    built = strategy("meta_weight_net")
+    assert type(built.weight_optimizer) is torch.optim.SGD
+    (group,) = built.weight_optimizer.param_groups
+    wanted = {"lr": 1e-5, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4, "dampening": 0}
+    assert {key: group[key] for key in wanted} == wanted
+    assert {id(p) for p in group["params"]} == {id(p) for p in built.weight_net.parameters()}
+    other = strategy("meta_weight_net", learning_rate=1e-3).weight_optimizer
+    assert other.param_groups[0]["lr"] == 1e-3
+
+
+@pytest.mark.parametrize("epoch", [0, 17, 19])
+def test_the_virtual_step_is_as_long_as_the_schedule_has_it(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the first epoch, and after each of the two drops of 20 epochs."""
+    built = strategy("meta_weight_net")
+    built.epoch, built.epochs = epoch, 20
+    rate = {0: 0.1, 17: 0.1 * 0.01, 19: 0.1 * 0.0001}[epoch]
+    images, targets, balanced, labels = batches(built)
+    losses = built.loss(built.model(images), targets)
+    weights, shares = built.trained(), built.virtual_shares(losses.detach()).detach()
+    moves = torch.autograd.grad((shares * losses).sum(), list(weights.values()), retain_graph=True)
+    seen: dict[str, torch.Tensor] = {}
+    original = built.balanced_gradient
+
+    def watched(moved: dict[str, torch.Tensor], *rest: torch.Tensor) -> dict[str, torch.Tensor]:
+        seen.update({name: value.detach().double() for name, value in moved.items()})
+        return original(moved, *rest)
+
+    monkeypatch.setattr(built, "balanced_gradient", watched)
+    built.learn(images, targets, losses, balanced, labels)
+    step = torch.cat([(p.detach().double() - seen[name]).reshape(-1) for name, p in weights.items()])
+    direction = torch.cat([move.double().reshape(-1) for move in moves])
+    assert (step @ direction / (direction @ direction)).item() == pytest.approx(rate, rel=1e-2)
