@@ -490,7 +490,7 @@ def cost(systems: Systems) -> Figure:
         if name in shown:
             place = costs[name], float(np.mean(list(shown[name].top1.values())))
             dear = costs[name] > 2 * min(costs.values())  # its name stands on the left, or it would leave the figure
-            offset = -6 if dear else 6, -11 if name == "oltr" else 5
+            offset = -6 if dear else 6, -11 if name in ("oltr", "lfme") else 5
             ax.annotate(
                 shown[name].method.title, place, offset, textcoords="offset points", ha="right" if dear else "left",
                 fontsize=plots.SMALLEST,
