@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -69,6 +69,15 @@ def loss_options(name: str) -> tuple[str, ...]:
     return tuple(p for p in parameters if p not in ("class_counts", "num_classes"))
 
 
+def check_options(name: str, options: Iterable[str], without: Sequence[str] = ()) -> None:
+    """Raise a ValueError where an option is none of the loss ``name``, or one that the caller sets itself."""
+    allowed = [option for option in loss_options(name) if option not in without]
+    for option in options:
+        if option not in allowed:
+            told = f"allowed are {', '.join(allowed)}" if allowed else "it has none"
+            raise ValueError(f"loss {name!r} has no option {option!r}; {told}")
+
+
 def build_loss(name: str, class_counts: Counts, **options: Any) -> Loss:
     """The loss called ``name`` for a training set with the given class counts.
 
@@ -93,10 +102,8 @@ def build_loss(name: str, class_counts: Counts, **options: Any) -> Loss:
     name = check_choice("loss", name, LOSS_NAMES)
     counts = check_counts(class_counts)
     builder = _BUILDERS[name]
-    parameters, allowed = inspect.signature(builder).parameters, loss_options(name)
-    for option in options:
-        if option not in allowed:
-            raise ValueError(f"loss {name!r} has no option {option!r}; allowed are {', '.join(allowed)}")
+    parameters = inspect.signature(builder).parameters
+    check_options(name, options)
     if "class_counts" in parameters:
         return builder(counts, **options)
     if "num_classes" in parameters:

@@ -25,7 +25,8 @@ from lt_core.data.folder import SMALLEST
 from lt_core.data.mixing import MIXINGS
 from lt_core.data.sampling import SAMPLERS
 from lt_core.data.streaming import RESIZED_CROPS
-from lt_core.losses import COSINE_LOSSES, LOSS_NAMES, loss_options
+from lt_core.losses import COSINE_LOSSES, LOSS_NAMES
+from lt_core.losses.registry import check_options
 from lt_core.models import BACKBONES, CLASSIFIER_INITS, CLASSIFIERS, TORCHVISION
 from lt_core.validation import check_choice, check_flag, check_number, check_whole, plain, short
 
@@ -486,12 +487,7 @@ class RunConfig:
             raise ValueError("loss_options has 'reduction'; a run trains on the mean of a batch, so leave it out")
         if self.drw and "weight" in self.loss_options:
             raise ValueError("loss_options has 'weight', but drw sets the weights itself; use one of the two")
-        set_here = ("reduction", "weight") if self.drw else ("reduction",)
-        known = [name for name in loss_options(self.loss) if name not in set_here]
-        for name in self.loss_options:
-            if name not in known:
-                allowed = f"allowed are {', '.join(known)}" if known else "it has none"
-                raise ValueError(f"loss {self.loss!r} has no option {name!r}; {allowed}")
+        check_options(self.loss, self.loss_options, without=("reduction", "weight") if self.drw else ("reduction",))
         options = plain("loss_options", self.loss_options)
         assert isinstance(options, dict)
         return options

@@ -11,6 +11,7 @@ import math
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -142,20 +143,15 @@ def test_a_method_resumes_between_two_epochs_with_deferred_weights(
 
 
 def test_an_interrupted_method_leaves_what_a_killed_one_does(
-    bases: dict[str, Path], whole: Callable[[RunConfig], Whole], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bases: dict[str, Path],
+    whole: Callable[[RunConfig], Whole],
+    tmp_path: Path,
+    interrupted: Callable[[], AbstractContextManager[None]],
 ) -> None:
     """An exception inside `train` may write no more than the end of the process."""
-    name, original = "lfme", engine.Trainer.run_epoch
-
-    def interrupted(self: engine.Trainer, bar: Any = None) -> dict[str, Any]:
-        if self.epoch == 1:
-            raise KeyboardInterrupt
-        return original(self, bar)
-
-    monkeypatch.setattr(engine.Trainer, "run_epoch", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    name = "lfme"
+    with interrupted():
         train(config(name), tmp_path / "run", progress=False, base=base_of(name, bases))
-    monkeypatch.setattr(engine.Trainer, "run_epoch", original)
     done = whole(config(name))
     assert {path.name for path in (tmp_path / "run").iterdir()} == {path.name for path in done.killed[1].iterdir()}
     again = train(config(name), tmp_path / "run", progress=False, base=base_of(name, bases), resume=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -229,7 +231,7 @@ def test_the_balanced_batch_is_of_held_out_images_alone(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["l2rw", "meta_weight_net"])
 def test_a_run_with_held_out_images_resumes_and_says_so(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, tmp_path: Path, interrupted: Callable[[], AbstractContextManager[None]]
 ) -> None:
     config = RunConfig(**HELD_OUT, strategy=name)
     whole = train(config, tmp_path / "whole", progress=False)
@@ -241,17 +243,8 @@ def test_a_run_with_held_out_images_resumes_and_says_so(
     assert records.label(whole) == f"cross-entropy (meta_per_class 10, strategy {name})"
     assert evaluate(tmp_path / "whole")["top1"] == pytest.approx(whole["final"]["last"]["top1"])
 
-    original = engine.Trainer.run_epoch
-
-    def interrupted(self: engine.Trainer, bar: Any = None) -> dict[str, Any]:
-        if self.epoch == 1:
-            raise KeyboardInterrupt
-        return original(self, bar)
-
-    monkeypatch.setattr(engine.Trainer, "run_epoch", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    with interrupted():
         train(config, tmp_path / "part", progress=False)
-    monkeypatch.setattr(engine.Trainer, "run_epoch", original)
     torch.manual_seed(1234)
     resumed = train(config, tmp_path / "part", progress=False, resume=True)
     for record in (whole, resumed):
