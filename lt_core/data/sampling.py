@@ -96,28 +96,29 @@ def draw(
     n = len(targets)
     if sampler == "uniform":
         return torch.randperm(n, generator=generator)
-    by_class = targets.argsort(stable=True)
     counts = torch.tensor(check_counts(class_counts))
-    starts = counts.cumsum(0) - counts
     if sampler == "under":
-        return _under(by_class, counts, starts, n, generator)
+        return _under(targets, counts, generator)
     probabilities = class_probabilities(class_counts, sampler, progress if sampler == "progressive" else None)
     classes = torch.multinomial(probabilities, n, replacement=True, generator=generator)
-    within = (torch.rand(n, generator=generator, dtype=torch.float64) * counts[classes]).long()
-    return by_class[starts[classes] + within]
+    return image_of_class(classes, targets, counts, generator)
 
 
-def _under(by_class: Tensor, counts: Tensor, starts: Tensor, n: int, generator: torch.Generator) -> Tensor:
+def image_of_class(classes: Tensor, targets: Tensor, counts: Tensor, generator: torch.Generator) -> Tensor:
+    """One of a class's images for each entry of ``classes``, all of the class's alike, as indices into ``targets``."""
+    within = (torch.rand(classes.shape, generator=generator, dtype=torch.float64) * counts[classes]).long()
+    return targets.argsort(stable=True)[(counts.cumsum(0) - counts)[classes] + within]
+
+
+def _under(targets: Tensor, counts: Tensor, generator: torch.Generator) -> Tensor:
     """Rounds of as many images of each class as the smallest has, each round drawn anew and shuffled, up to n images.
 
     The last round is cut off after its shuffle, so a class may have a few more than another.
     """
-    smallest, rounds, taken = int(counts.min()), [], 0
+    by_class = targets.argsort(stable=True).split(counts.tolist())
+    n, smallest, rounds, taken = len(targets), int(counts.min()), [], 0
     while taken < n:
-        picks = [
-            by_class[start + torch.randperm(count, generator=generator)[:smallest]]
-            for start, count in zip(starts.tolist(), counts.tolist(), strict=True)
-        ]
+        picks = [own[torch.randperm(len(own), generator=generator)[:smallest]] for own in by_class]
         drawn = torch.cat(picks)
         rounds.append(drawn[torch.randperm(len(drawn), generator=generator)])
         taken += len(drawn)

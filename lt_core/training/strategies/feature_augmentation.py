@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lt_core.data.augment import augment
+from lt_core.data.sampling import image_of_class
 from lt_core.training.build import build_network, build_run_loss
 from lt_core.training.strategies.plain import Option, Plain, Stage
 
@@ -107,19 +108,13 @@ class FeatureAugmentation(Plain):
         rounds = [rare[torch.randperm(len(rare), generator=generator)] for _ in range(-(-groups // len(rare)))]
         first = torch.cat(rounds)[:groups]  # every rare image once before one of them comes again
         labels = targets[first]
-        partners = self.one_of_each(self.partners[labels], generator)
+        partners = image_of_class(self.partners[labels], targets, torch.tensor(self.data.class_counts), generator)
         frequent = self.common[targets].nonzero()[:, 0]
         others = frequent[torch.randint(len(frequent), (groups, GROUP // 2), generator=generator)]
         index = torch.cat([first[:, None], partners, others], dim=1).flatten()
         given = torch.cat([labels[:, None].expand(-1, 1 + PARTNERS), targets[others]], dim=1).flatten()
         images = augment(self.images[index.to(self.device)], self.recipe.augmentation, generator)
         return images, given.to(self.device), targets[index].to(self.device)
-
-    def one_of_each(self, classes: Tensor, generator: torch.Generator) -> Tensor:
-        """An image's index for each class of a tensor, any of the class's images alike."""
-        by_class, counts = self.data.train_targets.argsort(stable=True), torch.tensor(self.data.class_counts)
-        within = (torch.rand(classes.shape, generator=generator, dtype=torch.float64) * counts[classes]).long()
-        return by_class[(counts.cumsum(0) - counts)[classes] + within]
 
     def train(self) -> None:
         super().train()
