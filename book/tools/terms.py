@@ -26,7 +26,7 @@ ABOVE_TERMS = """\
 # Glossary
 
 The methods and terms that this book names, in a line each, with the paper that a method comes from and the chapters
-that use it. Symbols are those of {doc}`notation`."""
+that treat it. Symbols are those of {doc}`notation`."""
 ABOVE_SYMBOLS = """\
 # Notation
 

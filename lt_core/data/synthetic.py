@@ -2,7 +2,7 @@ r"""Twelve shapes and textures drawn by arithmetic: a long-tailed data set with 
 
 The set is made to show that rarity and difficulty are two things: the two most frequent classes, *square* and
 *diamond*, are confused until a network has trained for a while (one is the other turned by 45 degrees, and both are
-turned at random), while some rare ones can be told at a glance. Used from chapter 1 on.
+tilted at random by up to nearly half of that), while some rare ones can be told at a glance. Used from chapter 1 on.
 
 Pixels are computed from uniform draws with sums, products, quotients and square roots only. Those are rounded
 the same way on every processor, which sines and powers are not, so the images are identical everywhere.
@@ -63,8 +63,8 @@ def synthetic(
 ) -> LongTailedData:
     r"""A long-tailed set of small pictures of shapes and textures, made in a fraction of a second.
 
-    Position, size, angle, colours, contrast, background and noise vary from picture to picture and say
-    nothing about the class. As with CIFAR there is one fixed pool (``max_count`` training pictures of each class
+    Position, size, tilt, colours, contrast, background and noise vary from picture to picture and say nothing
+    about the class. As with CIFAR there is one fixed pool (``max_count`` training pictures of each class
     and the test pictures), and ``seed`` only draws the long-tailed subset of it.
 
     Args:
