@@ -103,6 +103,9 @@ def test_chapter_follows_the_template(path: Path) -> None:
     kinds = re.findall(r"```\{exercise-start\} ([^\n]*)", text) + re.findall(r"```+\{exercise\} ([^\n]*)", text)
     for kind in ("Derive", "Code", "Experiment"):
         assert sum(name.startswith(kind) for name in kinds) >= 2, f"fewer than two exercises of kind {kind}"
+    unmarked = [name for name in kinds if not re.match(r"(Derive|Code|Experiment|Read) ★{1,3}: \S", name)]
+    assert not unmarked, f"exercises without kind, stars and title: {unmarked}"
+    assert "★ follows from the page, ★★ takes a step of its own, ★★★ needs an idea." in text
     solutions = len(re.findall(r"\{solution(?:-start)?\}", text))
     assert solutions == len(kinds), f"{len(kinds)} exercises, {solutions} solutions"
     assert text.count(":class: dropdown") >= solutions
