@@ -29,7 +29,12 @@ def repository() -> str:
 
 
 def commit() -> str:
-    """The commit that set-up cells fetch; "" outside of a clone."""
+    """The commit that set-up cells fetch, ``LT_COMMIT`` where that is set; "" outside of a clone.
+
+    A private copy of the book stamps the public commit that it started from: nobody else can fetch its own.
+    """
+    if chosen := os.environ.get("LT_COMMIT"):
+        return chosen
     command = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     return found.stdout.strip()

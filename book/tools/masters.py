@@ -21,7 +21,7 @@ import nbformat
 import yaml
 from address import commit, repository, setup_source
 from grading import Tests
-from nbformat.v4 import new_code_cell
+from nbformat.v4 import new_code_cell, new_markdown_cell
 from notebooks import KERNEL, normalise, stable_ids
 from otter.assign import main as otter_assign
 from pages import ROOT
@@ -168,10 +168,19 @@ def colab(student: nbformat.NotebookNode) -> nbformat.NotebookNode:
     ignored = {"tags": ["otter_ignore", "hide-input"], "cellView": "form"}
     sources = (setup_source(repository(), commit()), OTTER, files)
     front = [new_code_cell(source.rstrip(), metadata=ignored) for source in sources]
-    edition.cells = [*front, *edition.cells]
+    edition.cells = [*front, *(_handed_in(cell) for cell in edition.cells)]
     for cell in edition.cells:
         cell.source = re.sub(r"otter\.Notebook\(.*\)", "otter.Notebook()", cell.source)
     return tidied(edition)
+
+
+def _handed_in(cell: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """A cell of the Colab edition: where otter's export stands, which refuses to run there, say how to hand in."""
+    if "grader.export(" in cell.source:
+        return new_markdown_cell("Choose *File*, *Download*, *Download .ipynb*, and hand in that notebook.")
+    if cell.source.startswith("## Submission"):
+        return new_markdown_cell("## Submission\n\nRun all cells in their order, and save.")
+    return cell
 
 
 def write_archive(source: Path, target: Path) -> None:

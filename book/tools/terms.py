@@ -34,8 +34,8 @@ A symbol means one thing in the displays and the running text of the whole book;
 few letters of their own. One that few chapters use is marked with *only*. A check fails when a
 chapter displays a symbol that this table lacks. *Chapter* is where the symbol is introduced."""
 BELOW_SYMBOLS = r"""
-$\log$ is the natural logarithm and $\log_2$ the binary one. A hat is an estimate (or, in chapter 06, unit length), a
-bar a mean, a tilde what an adjusted loss sees.
+$\log$ is the natural logarithm and $\log_2$ the binary one. A hat is an estimate (in chapters 05 and 06: unit length),
+a bar a mean, a tilde what an adjusted loss sees.
 """.lstrip()
 
 

@@ -131,7 +131,7 @@ FAMILY = (
         "class; drawn: image",
         "the draw",
         "a draw for each score",
-        "rare : frequent at odds 1 : 5.5",
+        "training × 5.5 at a tie; drawn: × 10",
         _EQUAL,
         {"threshold": 0.02},
     ),

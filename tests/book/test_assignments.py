@@ -180,6 +180,11 @@ def test_the_colab_edition_brings_its_public_tests_and_does_nothing_elsewhere(
     assert start.source.endswith("grader = otter.Notebook()")  # a notebook on Colab has no file
     for cell in (setup, package, files):
         assert "otter_ignore" in cell.metadata.tags  # a grader that ran them would lose its hidden tests
+    code = [cell.source for cell in edition.cells if cell.cell_type == "code"]
+    assert not any("grader.export" in source for source in code)  # otter refuses it on Colab
+    assert any("Download .ipynb" in cell.source for cell in edition.cells)
+    student = masters.read(tmp_path / "out" / "hw0" / "student" / "hw0.ipynb")
+    assert any("grader.export" in cell.source for cell in student.cells)
     monkeypatch.chdir(tmp_path)
     exec(files.source, {"sys": sys})
     assert not Path("tests").exists()
@@ -198,6 +203,13 @@ def test_a_grader_installs_the_package_only_where_the_assignment_imports_it(monk
     assert "torch" in plain
     assert "lt-core" not in plain
     assert f"lt-core @ git+https://github.com/ann/tail@{address.commit()}" in using
+
+
+def test_a_private_copy_stamps_the_public_commit_that_it_started_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LT_REPOSITORY", "https://github.com/ann/tail")
+    monkeypatch.setenv("LT_COMMIT", "0123abc")
+    using = masters.configured(a_master(new_code_cell("import lt_core as lt"), *ONE)).cells[0].source
+    assert "lt-core @ git+https://github.com/ann/tail@0123abc" in using
 
 
 def test_the_same_masters_give_the_same_bytes(tmp_path: Path) -> None:

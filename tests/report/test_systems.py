@@ -268,6 +268,10 @@ def test_tricks_are_set_beside_their_own_cross_entropy(tmp_path: Path) -> None:
     assert table.loc["mixup", "what else differs"] == "400 epochs"
     assert table.loc["cRT", "ours minus our cross-entropy"] == systems.NOT_RECORDED
     assert table.loc["square root of it", "ours minus our cross-entropy"] == "not in our grid"
+    # Weights at beta 0.9 are near even, and no run of ours has them.
+    for name in ("class-balanced", "class-balanced weights, deferred"):
+        assert table.loc[name, "ours minus our cross-entropy"] == "not in our grid"
+        assert "0.9" in table.loc[name, "what else differs"]
 
 
 def test_the_map_has_every_method_once() -> None:
