@@ -379,7 +379,7 @@ def methods(
 
 @app.command()
 def grid(
-    file: Annotated[Path, typer.Argument(help="YAML file: defaults, and a list of runs.")],
+    file: Annotated[Path, typer.Argument(help="YAML file: defaults, and a list of runs.", parser=path, metavar="FILE")],
     out: Annotated[Path, path_option("Folder of the grid; finished runs in it are skipped.")],
     jobs: Annotated[int | None, typer.Option(help="Runs at a time; default: the fastest in a short trial.")] = None,
     data_root: DataRoot = None,
@@ -503,7 +503,10 @@ def features(
 
 @app.command()
 def report(
-    results: Annotated[Path, typer.Argument(help="Folder with RECIPE/RUN/record.json, as `grid` leaves it.")],
+    results: Annotated[
+        Path,
+        typer.Argument(help="Folder with RECIPE/RUN/record.json, as `grid` leaves it.", parser=path, metavar="RESULTS"),
+    ],
     out: Annotated[Path, path_option("Folder for the files.")] = Path("report"),
 ) -> None:
     """Write every table (Markdown, LaTeX, CSV) and figure (PNG) of the experiments that the records allow."""
@@ -515,7 +518,9 @@ def report(
 
 @app.command()
 def collect(
-    runs: Annotated[Path, typer.Argument(help="What `grid` wrote: RECIPE/RUN/record.json.")],
+    runs: Annotated[
+        Path, typer.Argument(help="What `grid` wrote: RECIPE/RUN/record.json.", parser=path, metavar="RUNS")
+    ],
     into: Annotated[Path, path_option("Folder for the records, such as book/results/study.")],
     arrays: Annotated[list[str] | None, typer.Option(help="RECIPE/RUN whose probabilities are kept too.")] = None,
 ) -> None:

@@ -228,6 +228,6 @@ def expected_calibration_error(probabilities: Tensor, targets: Tensor, bins: int
     bins = check_whole("bins", bins, low=1)
     check_probabilities(probabilities)
     check_targets(targets, *probabilities.shape)
-    values = upcast(probabilities)
+    values = upcast(probabilities).clamp(max=1.0)  # above 1, by a rounding, torchmetrics takes all of them for logits
     error = multiclass_calibration_error(values, targets, values.shape[1], n_bins=bins, norm="l1")
     return error.item()

@@ -15,6 +15,7 @@ import os
 import platform
 import subprocess
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -172,7 +173,7 @@ def _load_arrays(path: Path, *names: str) -> dict[str, Any]:
         raise RecordError(f"{path} lacks {error}") from None
     except FileNotFoundError:
         raise RecordError(f"there is no file {path}") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         raise RecordError(f"{path} cannot be read: {error}") from None
 
 
@@ -329,6 +330,9 @@ def label(record: Mapping[str, Any]) -> str:
     return f"{name} ({named})" if named else name
 
 
+_ONE_ROW = ("augmentation", "schedule", "learning_rate", "weight_decay", "batch_size")
+
+
 def accuracy_table(records: Sequence[Mapping[str, Any]], which: str = "last") -> pd.DataFrame:
     """Top-1 and shot-group accuracies in percent, a row a method; several seeds become mean and standard deviation.
 
@@ -352,12 +356,22 @@ def accuracy_table(records: Sequence[Mapping[str, Any]], which: str = "last") ->
         (
             float(r["config"]["imbalance_factor"] or 0),
             r["config"].get("strategy_options", {}).get("meta_per_class", 0),  # images held out of the training set
+            str(r["config"].get("class_order")),
+            r["config"].get("subset_seed", 0),
+            r["config"].get("image_size") or 0,
+            (r.get("data") or {}).get("checksum", ""),
             *(r["config"][k] for k in ("dataset", "recipe", "epochs", "backbone")),
         )
         for r in records
     }
     if len(common) > 1:
         raise ValueError(f"the records mix {len(common)} settings: {sorted(common)}; one table holds one setting")
+    runs = [(label(r), *(r["config"].get(k) for k in ("seed", *_ONE_ROW))) for r in records]
+    if len(set(runs)) < len(runs):
+        raise ValueError("a run is given twice; the spread of a row is that over seeds")
+    ways = {(name, *ways) for name, _, *ways in runs}
+    if len(ways) > len({name for name, *_ in ways}):
+        raise ValueError(f"records of one row differ in one of {', '.join(_ONE_ROW)}; they may in their seeds only")
     columns = ("top1", *GROUPS)
     rows = [{"method": label(r), **{c: r["final"][which][c] for c in columns}} for r in records]
     grouped = pd.DataFrame(rows).groupby("method", sort=False)[list(columns)]

@@ -17,6 +17,8 @@ def set_seed(seed: int) -> None:
     import numpy as np
     import torch
 
+    if isinstance(seed, np.integer):
+        seed = int(seed)
     if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
         raise ValueError(f"seed is {seed!r}; allowed is a whole number in [0, 2**32)")
     random.seed(seed)

@@ -99,8 +99,12 @@ def check_number(
         raise TypeError(f"{name} is {short(value)} of type {type(value).__name__}; a number is needed")
     number = int(number) if isinstance(number, int) else float(number)
     inside = (number > low if open_low else number >= low) and number <= high
-    if not math.isfinite(number) or not inside:
-        raise ValueError(f"{name} is {number!r}; allowed is a finite number{_interval(low, high, open_low)}")
+    try:
+        finite = math.isfinite(number)
+    except OverflowError:  # a whole number beyond every float
+        finite = False
+    if not finite or not inside:
+        raise ValueError(f"{name} is {short(number)}; allowed is a finite number{_interval(low, high, open_low)}")
     return number
 
 

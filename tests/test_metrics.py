@@ -226,3 +226,10 @@ def test_column_slope_is_none_where_it_is_not_defined():
 def test_column_slope_refuses_bad_input(probabilities, counts, message):
     with pytest.raises(ValueError, match=message):
         column_mean_slope(probabilities, counts)
+
+
+def test_a_probability_above_one_by_a_rounding_is_no_logit():
+    sure = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    mean = sum(sure / 10 for _ in range(10))
+    assert mean.max() > 1
+    assert expected_calibration_error(mean, torch.tensor([0, 0, 1])) == pytest.approx(0.0, abs=1e-6)

@@ -144,3 +144,8 @@ def test_long_values_are_cut() -> None:
     assert short([1, 2]) == "[1, 2]"
     assert len(short(list(range(8142)))) <= 120
     assert short(list(range(8142))).endswith("8140, 8141]")
+
+
+def test_a_whole_number_beyond_every_float_is_refused() -> None:
+    with pytest.raises(ValueError, match="allowed is a finite number"):
+        check_number("gamma", 10**400)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,7 +40,12 @@ def read_image(path: str | os.PathLike[str]) -> Image:
     except OSError as error:
         reason = explain(error) if error.errno else str(error)
         raise DataError(f"{path} cannot be read: {reason}") from None
-    except (SyntaxError, ValueError, Image.DecompressionBombError) as error:  # what PIL raises for damaged files
+    except (
+        SyntaxError,
+        ValueError,
+        struct.error,
+        Image.DecompressionBombError,
+    ) as error:  # what PIL raises for damaged files
         raise DataError(f"{path} cannot be read: {error}") from None
     if picture.mode.startswith("I") or picture.mode == "F":
         picture = _eight_bits(picture)

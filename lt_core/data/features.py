@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def features(path: str | os.PathLike[str]) -> LongTailedData:
     (train, train_labels), (test, test_labels) = parts["train"], parts["test"]
     if train.shape[1] != test.shape[1]:
         raise DataError(f"{path}: train_features has {train.shape[1]} columns, test_features {test.shape[1]}")
-    names = [str(name) for name in arrays[NAMES].tolist()] if NAMES in arrays else None
+    names = [_text(name) for name in arrays[NAMES].tolist()] if NAMES in arrays else None
     C = int(train_labels.max()) + 1 if names is None else len(names)
     for key, labels in (("train_labels", train_labels), ("test_labels", test_labels)):
         if (wrong := labels[(labels < 0) | (labels >= C)]).size:
@@ -82,9 +83,13 @@ def _read(path: Path) -> dict[str, Any]:
             return {key: file[key] for key in file.files}
     except OSError as error:
         raise DataError(f"{path}: {explain(error)}") from None
-    except (ValueError, zipfile.BadZipFile, EOFError) as error:
+    except (ValueError, zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError) as error:
         told = "holds Python objects, which may be code" if "pickle" in str(error) else "is damaged"
         raise DataError(f"{path} {told}") from None
+
+
+def _text(name: object) -> str:
+    return name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
 
 
 def _features(path: Path, key: str, arrays: dict[str, Any]) -> Any:

@@ -15,6 +15,7 @@ from lt_core.data.folder import Listing
 from lt_core.data.longtail import LongTailedData
 from lt_core.data.streaming import FileImages
 from lt_core.files import explain
+from lt_core.validation import check_choice
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def file_list(name: str, root: str | os.PathLike[str], image_size: int = 224) ->
             the largest and smallest class; an image is missing (the first of each class is looked for; `scan_lists`
             looks for all).
     """
-    known, root = FILE_LISTS[name], Path(root)
+    known, root = FILE_LISTS[check_choice("name", name, tuple(FILE_LISTS))], Path(root).expanduser()
     parts = {part: read_list(root / listed, root, known) for part, listed in lists(known)}
     if wrong := unpublished(name, known, parts):
         raise DataError(wrong[0])
@@ -95,7 +96,7 @@ def scan_lists(name: str, root: str | os.PathLike[str]) -> Listing:
     Raises:
         DataError: a list that is missing or cannot be read.
     """
-    known, root = FILE_LISTS[name], Path(root)
+    known, root = FILE_LISTS[check_choice("name", name, tuple(FILE_LISTS))], Path(root).expanduser()
     parts = {part: read_list(root / listed, root, known) for part, listed in lists(known)}
     listing = Listing(class_names=class_names(known, *parts["train"]))
     for part, (files, labels) in parts.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import unicodedata
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -58,7 +59,7 @@ def scan(root: str | os.PathLike[str]) -> Listing:
     Raises:
         DataError: ``root``, ``root/train`` or both ``root/test`` and ``root/val`` are missing.
     """
-    root = Path(root)
+    root = Path(root).expanduser()
     for place in (root, root / TRAIN):
         if not place.is_dir():
             raise DataError(f"{place} is no folder; needed are {root / TRAIN}/CLASS/… and {root / TESTS[0]}/CLASS/…")
@@ -192,7 +193,9 @@ def _decode(files: Sequence[Path], size: int) -> Tensor:
 
 
 def memory() -> int:
-    """Bytes of the machine's memory."""
+    """Bytes of the machine's memory, or more than there can be where the system does not say."""
+    if not hasattr(os, "sysconf"):  # Windows
+        return sys.maxsize
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 

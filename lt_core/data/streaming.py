@@ -33,7 +33,8 @@ def workers() -> int:
     """
     named = os.environ.get("LT_WORKERS", "")
     if not named:
-        return min(16, len(os.sched_getaffinity(0)))
+        known = hasattr(os, "sched_getaffinity")  # not on macOS and Windows
+        return min(16, len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1)
     if not named.isascii() or not named.isdigit():
         raise DataError(f"LT_WORKERS is {named!r}; a whole number of at least 0 is needed")
     return int(named)

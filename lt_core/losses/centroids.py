@@ -55,12 +55,14 @@ def centroid_loss(
         2.0
     """
     check_scores(features, "features")
+    check_scores(centroids, "centroids")
     if centroids.ndim != 2 or centroids.shape[1] != features.shape[1]:
         raise ValueError(f"centroids has shape {tuple(centroids.shape)}; (C, {features.shape[1]}) is needed")
     check_targets(targets, len(features), len(centroids))
     margin, repel = check_number("margin", margin, low=0.0), check_number("repel", repel, low=0.0)
     weight = check_number("weight", weight, low=0.0)
-    features = upcast(features)
+    dtype = torch.promote_types(upcast(features).dtype, centroids.dtype)
+    features, centroids = features.to(dtype), centroids.to(dtype)
     own = centroids[targets]
     attract = (features - own.detach()).square().sum() / (2 * len(features))
 

@@ -92,7 +92,9 @@ class FocalLoss(Loss):
 
 def _focal(logits: Tensor, targets: Tensor, gamma: float, weight: Tensor | None, reduction: str) -> Tensor:
     scores = upcast(logits)
-    others = scores.masked_fill(target_mask(targets, scores.shape[1]), -torch.inf)
+    far = torch.finfo(scores.dtype).max / 8  # bounds, so that a class that is masked by -inf makes no NaN
+    others = scores.masked_fill(target_mask(targets, scores.shape[1]), -torch.inf).clamp(min=-far)
     gap = scores.gather(1, as_index(targets)[:, None]).squeeze(1) - torch.logsumexp(others, dim=1)
+    gap = gap.clamp(max=far)
     log_p, log_rest = F.logsigmoid(gap), F.logsigmoid(-gap)  # log p_y and log(1 - p_y)
     return reduce_losses(-torch.exp(gamma * log_rest) * log_p, targets, weight, reduction)

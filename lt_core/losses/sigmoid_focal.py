@@ -123,6 +123,7 @@ def _focal(
     scores: Tensor, targets: Tensor, balanced: Tensor, gamma: float, weight: Tensor | None, reduction: str
 ) -> Tensor:
     signed = torch.where(target_mask(targets, scores.shape[1]), scores, -scores)
+    signed = signed.clamp(max=torch.finfo(scores.dtype).max / 8)  # a class that is masked by -inf makes no NaN
     log_p, log_rest = F.logsigmoid(signed), F.logsigmoid(-signed)  # log p_j and log(1 - p_j)
     losses = -(torch.exp(gamma * log_rest) * log_p).sum(dim=1)
     return reduce_losses(balanced[as_index(targets)] * losses, targets, weight, reduction)

@@ -30,6 +30,7 @@ class Base:
 
     weights: Mapping[str, Tensor]
     facts: dict[str, Any]
+    data: dict[str, Any] | None = None  # what its data were, where they are of one's own
 
 
 def base_config(config: RunConfig) -> RunConfig:
@@ -112,7 +113,7 @@ def load_base(folder: Path, config: RunConfig) -> Base:
         "seconds": record["environment"]["seconds"],
         "cpu_seconds": record["environment"].get("cpu_seconds"),
     }
-    return Base(saved["model"], facts)
+    return Base(saved["model"], facts, saved.get("data"))
 
 
 def weights_checksum(weights: Mapping[str, Tensor]) -> str:

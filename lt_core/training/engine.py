@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -87,6 +87,9 @@ class Trainer:
         self.precision = pick_precision(device, precision)
         self.base = None if base is None else base.facts
         self.data_facts = own_data(config, data)
+        if base is not None and base.data != self.data_facts:
+            there = f"{base.data} there, {self.data_facts} here"
+            raise TrainingError(f"the run that this one starts from is of other data: {there}")
         weights = None if base is None else base.weights
         self.strategy = STRATEGIES[config.strategy](config, data, device, self.precision, weights)
         self.model, self.loss, self.scale = self.strategy.model, self.strategy.loss, self.strategy.scale
@@ -380,8 +383,10 @@ def train(
             torch.set_num_threads(saved["threads"])
         data = load_data(config, data_root, download)
         if saved is None:
-            compiled, precision = choose_settings(config, data, place, compile, precision)
-        make = partial(Trainer, config, data, place, compiled, precision, test_every or 1)
+            compiled, picked = choose_settings(config, data, place, compile, precision)
+        else:
+            picked = precision
+        make = partial(Trainer, config, data, place, compiled, picked, test_every or 1)
         begin = None
         if saved is None:
             if base is None and STRATEGIES[config.strategy].stage is not None:
@@ -395,6 +400,8 @@ def train(
             check_same_data(saved, trainer.data_facts, folder)
             with applying(folder):
                 trainer.load_state_dict(saved)
+            if trainer.epoch == trainer.epochs and (kept := finished_record(folder)) is not None:
+                return kept
         if folder is not None:
             check_record_size(trainer)
         run_epochs(trainer, folder, progress if distributed.rank() == 0 else False, checkpoint_every)
@@ -404,6 +411,16 @@ def train(
             records.save(record, folder / "record.json")  # last: where it is, the run is finished
         distributed.barrier()
     return record
+
+
+def finished_record(folder: Path) -> dict[str, Any] | None:
+    """The record of a finished run, which stays as it is: the code that runs now trained nothing of it.
+
+    None where there is none yet or where it is damaged, so that it is written.
+    """
+    with suppress(records.RecordError):
+        return records.load(folder)
+    return None
 
 
 def run_epochs(trainer: Trainer, folder: Path | None, progress: bool | str, checkpoint_every: int) -> None:

@@ -45,7 +45,7 @@ def interruptible() -> Iterator[None]:
         yield
         return
     names = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # Windows has none
         names.append(signal.SIGHUP)
     before = {name: signal.signal(name, signal.default_int_handler) for name in names}
     try:
@@ -187,6 +187,10 @@ def train_all(
                         running.remove(run)
                         run.fail(str(error))
                         board.say(run.line())
+                    changed = True
+                for run in [run for run in waiting if run.state != "waiting"]:  # failed with what it starts from
+                    waiting.remove(run)
+                    board.say(run.line())
                     changed = True
                 for run in [run for run in running if run.look()]:
                     running.remove(run)

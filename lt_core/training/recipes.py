@@ -470,6 +470,9 @@ class RunConfig:
             if getattr(self, name) not in allowed:
                 needed = " or ".join(map(repr, allowed))
                 raise ValueError(f"{name} is {getattr(self, name)!r}, but strategy {self.strategy!r} needs {needed}")
+        if self.loss == "gala" and not (strategy.one_loss and self.mixing == "none"):
+            way = f"mixing {self.mixing!r}" if strategy.one_loss else f"strategy {self.strategy!r}"
+            raise ValueError(f"loss is 'gala', which counts a batch once, but {way} calls it more than once a step")
         if int(self.batch_size or 0) % strategy.batch_multiple:
             needed = f"a multiple of {strategy.batch_multiple}"
             raise ValueError(f"batch_size is {self.batch_size}; strategy {self.strategy!r} needs {needed}")

@@ -111,7 +111,12 @@ def test_the_check_reports_all_that_is_wrong(root: Path) -> None:
 
 def test_a_run_on_lists(root: Path, tmp_path: Path) -> None:
     config = RunConfig(
-        dataset="places_lt", recipe="places_lt", backbone="resnet18", pretrained=False, image_size=32, epochs=2,
+        dataset="places_lt",
+        recipe="places_lt",
+        backbone="resnet18",
+        pretrained=False,
+        image_size=32,
+        epochs=2,
         batch_size=8,
     )
     assert config.run_name == "places_lt-ce-resnet18-e2-b8-32px-untrained-s0"
@@ -142,3 +147,8 @@ def test_lists_need_crops_of_files_and_take_no_subset() -> None:
         RunConfig(dataset="imagenet_lt", imbalance_factor=100)
     with pytest.raises(ValueError, match="only torchvision's have weights"):
         RunConfig(dataset="places_lt", backbone="resnet32")
+
+
+def test_an_unknown_list_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="name is 'imagenet'"):
+        file_list("imagenet", tmp_path)

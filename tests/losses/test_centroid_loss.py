@@ -73,3 +73,12 @@ def test_bad_input_is_refused():
         centroid_loss(x, TARGETS.float(), m)
     with pytest.raises(ValueError, match="weight is -1"):
         CentroidLoss(weight=-1.0)
+
+
+@pytest.mark.parametrize("dtypes", [(torch.float32, torch.float64), (torch.float16,) * 2, (torch.bfloat16,) * 2])
+def test_centroids_may_have_the_features_type_or_a_wider_one(dtypes):
+    x, m = draw(6, 0).to(dtypes[0]), draw(4, 1).to(dtypes[1])
+    expected = centroid_loss(x.double(), TARGETS, m.double())
+    assert float(centroid_loss(x, TARGETS, m)) == pytest.approx(float(expected), rel=1e-5)
+    with pytest.raises(TypeError, match="centroids"):
+        centroid_loss(x, TARGETS, m.tolist())

@@ -80,3 +80,15 @@ def test_bad_gamma(gamma, error):
         FocalLoss(gamma)
     with pytest.raises(error, match="gamma is"):
         focal_loss(torch.zeros(1, 2), torch.tensor([0]), gamma)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 2.0])
+@pytest.mark.parametrize("rest", [-torch.inf, -3e38])
+def test_a_masked_class_makes_no_nan(gamma, rest):
+    logits = torch.tensor([[0.0, rest, 1.0], [3e38, rest, rest]], requires_grad=True)
+    value = focal_loss(logits, torch.tensor([0, 0]), gamma)
+    (gradient,) = torch.autograd.grad(value, logits)
+    assert torch.isfinite(value)
+    assert torch.isfinite(gradient).all()
+    if gamma == 0:
+        torch.testing.assert_close(value, F.cross_entropy(logits, torch.tensor([0, 0])))

@@ -95,3 +95,12 @@ def test_bad_options(options, error, match):
         ClassBalancedFocalLoss(COUNTS, **options)
     with pytest.raises(error, match=match):
         class_balanced_focal_loss(torch.zeros(1, 5), torch.tensor([0]), COUNTS, **options)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 1.0])
+def test_a_masked_class_makes_no_nan(gamma):
+    logits = torch.tensor([[0.0, -torch.inf]], requires_grad=True)
+    value = class_balanced_focal_loss(logits, torch.tensor([0]), [5, 1], gamma=gamma)
+    (gradient,) = torch.autograd.grad(value, logits)
+    assert torch.isfinite(value)
+    assert torch.isfinite(gradient).all()

@@ -72,3 +72,10 @@ def test_runs_on_other_data_are_refused(values: dict[str, Any], message: str) ->
         check_comparable(RunConfig(**values), OTHERS)
     assert message in str(caught.value)
     assert len(str(caught.value)) < 200
+
+
+def test_runs_on_other_files_are_refused() -> None:
+    one, two = ({**make(80.0, 50.0), "data": {"checksum": name}} for name in ("aaa", "bbb"))
+    comparison(one, {"runs/same": one})
+    with pytest.raises(ValueError, match="runs/other cannot be compared: its data are others"):
+        comparison(one, {"runs/other": two})

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +17,7 @@ from typer.testing import CliRunner
 
 from lt_core import methods, records
 from lt_core.cli import app
-from lt_core.training import RunConfig, TrainingError, base, engine, train
+from lt_core.training import RunConfig, TrainingError, base, devices, engine, grid, train
 from lt_core.training.checkpoint import load_checkpoint
 from lt_core.training.grid import run_grid
 
@@ -219,3 +224,44 @@ def test_a_grid_waits_for_the_base_and_a_failed_one_takes_its_stages_along(tmp_p
     file.write_text(yaml.safe_dump(grid))
     with pytest.raises(ValueError, match="starts from short/nowhere-s0, which is no run of the grid"):
         run_grid(file, tmp_path / "out", jobs=1, device="cpu", precision="float32")
+
+
+def test_a_first_stage_on_other_data_is_refused(first: Path) -> None:
+    run = RunConfig(**SETTING, method="crt", epochs=1)
+    data = engine.load_data(run, None, False)
+    found = base.load_base(first, run)
+    engine.Trainer(run, data, torch.device("cpu"), base=found)
+    other = replace(found, data={"checksum": "02e3a16c"})
+    with pytest.raises(TrainingError, match="starts from is of other data"):
+        engine.Trainer(run, data, torch.device("cpu"), base=other)
+
+
+def test_a_grid_ends_where_a_first_stage_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "grid.yaml"
+    first_stage = RunConfig(dataset="cifar100_lt", recipe="short", method="ce")
+    runs = [{"method": "ce"}, {"method": "crt", "from": f"short/{first_stage.run_name}"}]
+    file.write_text(yaml.safe_dump({"defaults": {"dataset": "cifar100_lt", "recipe": "short"}, "runs": runs}))
+    left = iter(range(600))  # polls, far more than a run needs that finds no data
+
+    def sleep(seconds: float) -> None:
+        next(left)
+        time.sleep(seconds)
+
+    monkeypatch.setattr(grid, "time", SimpleNamespace(sleep=sleep, monotonic=time.monotonic))
+    (tmp_path / "empty").mkdir()
+    done = run_grid(file, tmp_path / "out", jobs=1, device="cpu", precision="float32", data_root=tmp_path / "empty")
+    assert [run.state for run in done] == ["failed", "failed"]
+    assert "which it starts from, has failed" in (tmp_path / "out" / "status.csv").read_text()
+
+
+def test_a_first_stage_goes_on_in_the_precision_that_it_began_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interrupted: Callable[[], AbstractContextManager[None]]
+) -> None:
+    """Where another machine, or none, would have picked another."""
+    run = RunConfig(**SETTING, method="crt", epochs=2)
+    monkeypatch.setattr(devices, "cpu_has_bfloat16", lambda: True)
+    with interrupted():
+        train(run, tmp_path / "run", progress=False, device="cpu")
+    monkeypatch.setattr(devices, "cpu_has_bfloat16", lambda: False)
+    train(run, tmp_path / "run", progress=False, device="cpu", resume=True)
+    assert load_checkpoint(tmp_path / "run" / "base")["precision"] == "bfloat16"

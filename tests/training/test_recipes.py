@@ -228,3 +228,12 @@ def test_run_names_leave_out_what_is_usual(values: dict[str, object], name: str)
 def test_bad_configurations_are_named(values: dict[str, object], message: str) -> None:
     with pytest.raises((ValueError, TypeError), match=message):
         RunConfig.from_dict(values)
+
+
+@pytest.mark.parametrize(
+    "way", [{"mixing": "mixup"}, *({"strategy": name} for name in ("ride", "ensemble", "bbn", "bals"))]
+)
+def test_gala_is_refused_where_a_step_would_count_its_batch_twice(way: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="which counts a batch once"):
+        RunConfig(loss="gala", **way)
+    RunConfig(loss="balanced_softmax", **way)

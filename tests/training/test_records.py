@@ -142,13 +142,32 @@ def test_a_table_never_mixes_settings(other: dict[str, Any]) -> None:
         records.accuracy_table([make()], "best")
 
 
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"subset_seed": 5}, "mix 2 settings"),
+        ({"class_order": list(range(99, -1, -1))}, "mix 2 settings"),
+        ({"schedule": "cosine", "seed": 1}, "differ in one of augmentation, schedule"),
+        ({"learning_rate": 0.001, "seed": 1}, "differ in one of"),
+        ({"batch_size": 16, "seed": 1}, "differ in one of"),
+        ({}, "given twice"),
+    ],
+)
+def test_a_row_is_of_one_experiment_at_several_seeds(other: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        records.accuracy_table([make(), make(**other)])
+    one, two = ({**make(seed=seed), "data": {"checksum": f"{seed}abc"}} for seed in (0, 1))
+    with pytest.raises(ValueError, match="mix 2 settings"):
+        records.accuracy_table([one, two])
+
+
 def test_a_table_does_not_mix_runs_with_and_without_held_out_images() -> None:
     plain, held_out = (
         make(dataset="digits_lt", strategy="l2rw", strategy_options=options) for options in ({}, {"meta_per_class": 10})
     )
     with pytest.raises(ValueError, match="mix 2 settings"):
         records.accuracy_table([plain, held_out])
-    assert len(records.accuracy_table([held_out, held_out])) == 1
+    assert len(records.accuracy_table([held_out])) == 1
 
 
 def test_labels() -> None:

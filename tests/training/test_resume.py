@@ -273,3 +273,14 @@ def test_checkpoint_every_few_epochs_and_always_at_the_end(tmp_path: Path, monke
     assert epochs == [2, 4, 5]
     with pytest.raises(ValueError, match="checkpoint_every is 0"):
         train(CONFIG, progress=False, checkpoint_every=0)
+
+
+def test_a_finished_run_keeps_its_record_when_it_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever code runs by then: it trained nothing of it."""
+    config = RunConfig(dataset="digits_lt", recipe="short", epochs=1, batch_size=64)
+    first = train(config, tmp_path, progress=False)
+    before = (tmp_path / "record.json").read_bytes()
+    monkeypatch.setattr(records, "git_commit", lambda: "bbbbbbbbbb-dirty")
+    again = train(config, tmp_path, progress=False, resume=True)
+    assert (tmp_path / "record.json").read_bytes() == before
+    assert again["environment"]["commit"] == first["environment"]["commit"]

@@ -45,6 +45,7 @@ class BilateralBranches(BranchNetwork):
     """
 
     NEEDS: ClassVar[Mapping[str, tuple[Any, ...]]] = {"mixing": ("none",)}
+    one_loss = False
     corrects = True
     distributed = False
 

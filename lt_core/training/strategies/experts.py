@@ -44,6 +44,7 @@ class SeparateExperts(AveragedExperts):
     """Each expert has its own loss, and the losses are added up; the mean of their logits predicts."""
 
     NEEDS: ClassVar[Mapping[str, tuple[Any, ...]]] = {**AveragedExperts.NEEDS, "mixing": ("none",)}
+    one_loss = False
     distributed = False
 
     @property

@@ -41,6 +41,7 @@ class LearnedSampling(RetrainedClassifier):
     }
     NEEDS: ClassVar[Mapping[str, tuple[Any, ...]]] = {"sampler": ("uniform",), "mixing": ("none",)}
     stage = Stage(share=2 / 13)
+    one_loss = False
     compiles = False
     observed = False
 

@@ -79,6 +79,7 @@ class Plain:
     starts_from: ClassVar[str] = "plain"  # the strategy of that run
     batch_multiple: ClassVar[int] = 1  # what the batch size must be a multiple of
     corrects: ClassVar[bool] = False  # whether it makes up for the class counts, whatever loss and sampler are
+    one_loss: ClassVar[bool] = True  # whether a step calls the loss once, as one that accumulates needs
     compiles: ClassVar[bool] = True  # whether `step` is one graph for torch.compile
     distributed: ClassVar[bool] = True  # whether a batch may be shared out among processes
     learns: ClassVar[bool] = True  # False: the loss is measured, and no parameter moves
