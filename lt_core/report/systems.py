@@ -345,8 +345,8 @@ def contrasts(systems: Systems) -> pd.DataFrame:
     """The questions that the grid file asks beforehand, each with its simultaneous interval and verdict.
 
     A pair of whole trainings is compared at all seeds that both have in one folder of `Systems.found`, by the analysis
-    of all methods in such a pair that have these seeds there; second stages are left out of it and compared seed by
-    seed, with the deviation of their differences. Both take Student's quantile with Bonferroni's correction for all the
+    of all whole trainings that have these seeds there; second stages are left out of it and compared seed by seed, with
+    the deviation of their differences. Both take Student's quantile with Bonferroni's correction for all the
     questions of the file, recorded or not.
 
     Raises:
@@ -377,15 +377,20 @@ def contrasts(systems: Systems) -> pd.DataFrame:
     return table
 
 
+# Another prediction of a network that stands under its own name, too: one training, so it counts once.
+SAME_TRAINING = ("causal_norm_no_effect",)
+
+
 def _whole(
     systems: Systems, pairs: Sequence[tuple[str, str]], named: Mapping[str, str], number: int
 ) -> dict[tuple[str, str], Comparison]:
-    """Pairs of whole trainings, each by the residual mean square of all methods that have its seeds."""
-    places = {pair: systems.place(*(named[title] for title in pair)) for pair in pairs}
+    """Pairs of whole trainings, each by the residual mean square of all whole trainings that have its seeds."""
     compared = {}
-    for pair, place in places.items():
-        titles = dict.fromkeys(title for other in pairs if places[other] == place for title in other)
-        values = {title: _top1(systems.found[place].get(named[title], {})) for title in titles}
+    for pair in pairs:
+        found = systems.found[systems.place(*(named[title] for title in pair))]
+        whole = [name for name in found if METHODS[name].base is None and name not in SAME_TRAINING]
+        titles = [*pair, *(METHODS[name].title for name in whole if METHODS[name].title not in pair)]
+        values = {title: _top1(found.get(named[title], {})) for title in titles if title in named}
         shared = set(values[pair[0]]) & set(values[pair[1]])
         if not shared:
             continue

@@ -209,8 +209,8 @@ def test_the_test_set_is_run_through_once_an_epoch(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(Plain, "predict", lambda *a: calls.append(1) or original(*a))
     train(config(epochs=3), tmp_path / "run", progress=False)
     assert len(calls) == 3
-    train(config(epochs=3), tmp_path / "run", progress=False, resume=True)  # finished: its checkpoint is tested once
-    assert len(calls) == 4
+    train(config(epochs=3), tmp_path / "run", progress=False, resume=True)  # finished: nothing is computed again
+    assert len(calls) == 3
 
 
 def test_cpu_seconds_are_recorded_beside_wall_seconds(run: tuple[Path, dict[str, Any]]) -> None:
@@ -369,7 +369,7 @@ def test_precision_is_recorded_and_survives_a_resume(tmp_path: Path) -> None:
     assert record["environment"]["precision"] == "bfloat16"
     again = train(config(loss="gala"), tmp_path, progress=False, resume=True)  # the checkpoint's precision
     assert again["environment"]["precision"] == "bfloat16"
-    assert again["final"] == record["final"]
+    assert again["final"] == json.loads(records.dumps(record))["final"]  # which rounds
     assert evaluate(tmp_path)["top1"] == record["final"]["last"]["top1"]
     wide = train(config(loss="gala"), progress=False)
     assert wide["epochs"][0]["train_loss"] == pytest.approx(record["epochs"][0]["train_loss"], rel=0.02)
