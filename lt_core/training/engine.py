@@ -382,10 +382,9 @@ def train(
             compiled, precision, test_every = settings_of(saved, compile, precision, test_every, folder)
             torch.set_num_threads(saved["threads"])
         data = load_data(config, data_root, download)
+        picked = precision  # the first stage of a run gets what was asked for
         if saved is None:
             compiled, picked = choose_settings(config, data, place, compile, precision)
-        else:
-            picked = precision
         make = partial(Trainer, config, data, place, compiled, picked, test_every or 1)
         begin = None
         if saved is None:
