@@ -240,7 +240,8 @@ def collect(runs: str | Path, into: str | Path, arrays: Sequence[str] = ()) -> t
 
     Returns:
         The copied files that are new or have changed, and a line for each record that was left where it is: one that
-        cannot be read, that was made from uncommitted code, or whose arrays are missing.
+        cannot be read, that was made from uncommitted code, whose arrays are missing, or that would stand beside the
+        arrays of another record.
 
     Raises:
         RecordError: there is no record at all, or ``arrays`` names a run that is not finished.
@@ -258,6 +259,7 @@ def collect(runs: str | Path, into: str | Path, arrays: Sequence[str] = ()) -> t
         try:
             check_commits(load(path), path)
             contents = {file: _read_bytes(path.parent / file) for file in files}
+            _check_arrays(target / name, contents)
         except RecordError as error:
             left.append(str(error))
             continue
@@ -267,6 +269,14 @@ def collect(runs: str | Path, into: str | Path, arrays: Sequence[str] = ()) -> t
                 write_atomically(place, content)
                 copied.append(str(place))
     return copied, left
+
+
+def _check_arrays(place: Path, contents: Mapping[str, bytes]) -> None:
+    """Raise `RecordError` where a changed record would keep arrays that were stored beside the one before."""
+    old = [file for file in (PROBABILITIES, PUSHES) if file not in contents and (place / file).exists()]
+    known = place / "record.json"
+    if old and (not known.exists() or known.read_bytes() != contents[known.name]):
+        raise RecordError(f"{place} holds {' and '.join(old)} of another record; name the run with --arrays")
 
 
 def _read_bytes(path: Path) -> bytes:

@@ -120,6 +120,23 @@ def test_collect_copies_records_and_named_arrays_only(
     assert "short/ala is not a finished run" in capsys.readouterr().err
 
 
+def test_collect_leaves_a_changed_record_beside_arrays_of_the_one_before(
+    make_study: MakeStudy, tmp_path: Path
+) -> None:
+    runs, kept, name = tmp_path, tmp_path / "kept", "short/ce-if100-s0"
+    first, second = (make_record(loss="ce") for _ in range(2))
+    second["environment"]["commit"] = "fedcba9876"
+    make_study([first], arrays=True)
+    records.collect(runs, kept, [name])
+    make_study([second], arrays=True)
+    copied, left = records.collect(runs, kept)
+    assert copied == []
+    assert ["probabilities.npz and pushes.npz of another record; name the run" in line for line in left] == [True]
+    assert json.loads((kept / name / "record.json").read_text())["environment"]["commit"] != "fedcba9876"
+    records.collect(runs, kept, [name])
+    assert json.loads((kept / name / "record.json").read_text())["environment"]["commit"] == "fedcba9876"
+
+
 def test_collect_leaves_records_of_uncommitted_code(make_study: MakeStudy, tmp_path: Path) -> None:
     record = make_record(loss="ce")
     record["environment"]["commit"] = "0123456789-dirty"

@@ -14,6 +14,7 @@ from lt_core.training import RunConfig
 from lt_core.training.configs import load_contrasts, load_grid, run_directory
 
 FOLDER = Path(__file__).parents[2] / "book" / "experiments"
+RESULTS = FOLDER.parent / "results"
 FILES = sorted(FOLDER.glob("*.yaml"))
 NAMES = [
     "ablation", "cpu_crossed", "cpu_main", "cpu_recipe", "crossed", "full_cpu", "main", "recipe", "spread", "systems",
@@ -52,10 +53,11 @@ def test_these_are_the_files() -> None:
 def test_a_file_says_how_many_runs_it_has_and_how_to_start_them(path: Path) -> None:
     comment = path.read_text(encoding="utf-8").split("\ndefaults:")[0]
     assert all(line.startswith("# ") for line in comment.splitlines())
-    stated = re.search(r"^# (\d+) runs\b.*: python -m lt_core grid (\S+) --out runs$", comment, re.MULTILINE)
+    stated = re.search(r"^# (\d+) runs\b.*: python -m lt_core grid (\S+) --out runs(\S*)( --precision bfloat16)?$", comment, re.M)
     assert stated is not None
     assert int(stated[1]) == len(load_grid(path))
     assert stated[2] == f"book/experiments/{path.name}"
+    assert stated[3] == ("/systems" if path.stem == "systems" else "")  # see the file: the same names with other settings
 
 
 def test_files_that_share_a_run_agree_on_it() -> None:
@@ -64,6 +66,17 @@ def test_files_that_share_a_run_agree_on_it() -> None:
         for config in load_grid(path):
             unnamed = {**config.to_dict(), "method": None}  # `--method ce` is `--loss ce`, and says so
             assert found.setdefault(run_directory(config), unnamed) == unnamed
+
+
+def test_every_second_stage_of_systems_starts_from_a_run_of_the_file() -> None:
+    started: set[str] = set()
+    for config in grid("systems"):
+        if config.base is not None:
+            assert config.base in started
+        started.add(run_directory(config))
+    kept = {path.parent for name in ("systems", "systems_cpu") for path in RESULTS.glob(f"{name}/*/*/record.json")}
+    assert len(kept) > 150
+    assert {f"{path.parent.name}/{path.name}" for path in kept} <= started
 
 
 def test_main_begins_with_the_six_methods_then_other_factors_then_seeds_then_the_rest() -> None:
