@@ -372,12 +372,16 @@ def contrasts(systems: Systems) -> pd.DataFrame:
     table = pd.DataFrame(list(rows.values()), index=pd.Index(list(rows), name="first − second"))
     table.attrs["note"] = (
         f"{systems.setting() or 'Nothing is recorded yet'}. Intervals of {len(pairs)} contrasts together (Bonferroni); "
-        "second stages seed by seed. They cover: trained again, on these images, in this class order."
+        "second stages seed by seed. They cover: trained again, on these images, in this class order. "
+        "Causal norm's pair, two predictions of one network, is compared as if they were two: its interval is too wide "
+        "rather than too narrow."
     )
     return table
 
 
-# Another prediction of a network that stands under its own name, too: one training, so it counts once.
+# Another prediction of a network that stands under its own name, too: one training, so it counts once. Its own contrast
+# keeps the deviation of whole trainings: seed by seed has two degrees of freedom, and pooled with second stages it
+# would borrow a deviation that is not its own.
 SAME_TRAINING = ("causal_norm_no_effect",)
 
 

@@ -53,11 +53,12 @@ def test_these_are_the_files() -> None:
 def test_a_file_says_how_many_runs_it_has_and_how_to_start_them(path: Path) -> None:
     comment = path.read_text(encoding="utf-8").split("\ndefaults:")[0]
     assert all(line.startswith("# ") for line in comment.splitlines())
-    stated = re.search(r"^# (\d+) runs\b.*: python -m lt_core grid (\S+) --out runs(\S*)( --precision bfloat16)?$", comment, re.M)
+    command = r"^# (\d+) runs\b.*: python -m lt_core grid (\S+) --out runs(\S*)( --precision bfloat16)?$"
+    stated = re.search(command, comment, re.MULTILINE)
     assert stated is not None
     assert int(stated[1]) == len(load_grid(path))
     assert stated[2] == f"book/experiments/{path.name}"
-    assert stated[3] == ("/systems" if path.stem == "systems" else "")  # see the file: the same names with other settings
+    assert stated[3] == ("/systems" if path.stem == "systems" else "")  # the same names, other settings
 
 
 def test_files_that_share_a_run_agree_on_it() -> None:
