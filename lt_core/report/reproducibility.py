@@ -95,7 +95,8 @@ def machine(run: Run) -> str:
     commits = ", ".join(f"`{commit}`" for commit in environment.get("commits", [environment["commit"]]))
     versions = ", ".join(f"{name} {environment[key]}" for key, name in VERSIONS.items())
     threads = f"{environment['threads']} thread{'s' if environment['threads'] > 1 else ''}"
-    return f"commit {commits}; {versions}; {environment['device']}, {threads}, {environment['precision']}"
+    step = ", compiled step" if environment.get("compiled") else ""
+    return f"commit {commits}; {versions}; {environment['device']}, {threads}, {environment['precision']}{step}"
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
