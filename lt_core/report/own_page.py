@@ -148,7 +148,7 @@ def number(value: float | None, digits: int = 1) -> str:
 
 def signed(value: float, digits: int = 1) -> str:
     """The same with its sign."""
-    return f"{value:+.{digits}f}".replace("-", "−")
+    return f"{value:+z.{digits}f}".replace("-", "−")
 
 
 def pictures(images: Tensor | FileImages | None, chosen: Sequence[int]) -> list[str]:

@@ -34,8 +34,8 @@ def mean_sd(values: Sequence[float | None], digits: int = 1) -> str:
         return "–"
     numbers = np.array(values, dtype=float)
     if len(numbers) == 1:
-        return f"{numbers[0]:.{digits}f}"
-    return f"{numbers.mean():.{digits}f} ± {numbers.std(ddof=1):.{digits}f}"
+        return f"{numbers[0]:z.{digits}f}"
+    return f"{numbers.mean():z.{digits}f} ± {numbers.std(ddof=1):.{digits}f}"
 
 
 @dataclass(frozen=True)

@@ -461,7 +461,7 @@ def tricks(systems: Systems) -> pd.DataFrame:
 # Names that the figure prints: those apart from the others, which lie close together and are in the table.
 LABELLED = ("bbn", "ride", "ensemble", "l2rw", "meta_weight_net", "lfme", "sam", "oltr", "ce_further", "disalign",
             "mixup", "cb")  # fmt: skip
-BELOW = ("oltr", "meta_weight_net")  # whose name would cover another mark above their own
+BELOW = ("oltr", "meta_weight_net", "ensemble")  # whose name would cover another mark above their own
 RIGHT = ("ensemble", "meta_weight_net")  # the same of the left
 KINDS = {
     "one stage": ("o", plots.PALETTE[0]),

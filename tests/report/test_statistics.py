@@ -230,4 +230,6 @@ def test_bad_tables_are_refused_with_what_is_wrong() -> None:
 
 def test_mean_and_sd() -> None:
     assert mean_sd([1.0, 2.0, 4.0], 2) == f"2.33 ± {math.sqrt(7 / 3):.2f}"
+    assert mean_sd([-0.04]) == "0.0"  # no negative zero
+    assert mean_sd([-0.5, 0.48]).startswith("0.0 ")
     assert mean_sd([None, 1.0]) == mean_sd([]) == "–"
