@@ -52,6 +52,23 @@ def process_group(device: torch.device) -> Iterator[torch.device]:
         dist.destroy_process_group()
 
 
+@contextmanager
+def own_draws(seed: int, epoch: int, device: torch.device) -> Iterator[None]:
+    """Draw in this process otherwise than in the others: noise of a loss, dropout. Alone, nothing is changed.
+
+    The draws are a function of seed, epoch and rank, so that a resumed run repeats them; PyTorch's generators are
+    afterwards as they were, the same in all processes.
+    """
+    if world() == 1:
+        yield
+        return
+    import numpy as np
+
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(int(np.random.SeedSequence([seed, epoch, 1 + rank()]).generate_state(1)[0]))
+        yield
+
+
 def sum_(tensor: Tensor) -> Tensor:
     """Sum ``tensor`` over the processes, in place."""
     if world() > 1:

@@ -173,20 +173,21 @@ class Trainer:
         rank, processes = distributed.rank(), distributed.world()
         wholes = [slice(first, min(first + self.batch_size, used)) for first in range(0, used, self.batch_size)]
         parts = [slice(whole.start + rank, whole.stop, processes) for whole in wholes]
-        for whole, part, batch in zip(wholes, parts, in_batches(images, parts, self.device), strict=True):
-            targets = all_targets[part]
-            # Copies, since a replayed step writes into the buffers themselves.
-            buffers = {} if pushes is None else {name: b.clone() for name, b in self.loss.named_buffers()}
-            loss, outputs = self.step(batch, targets, all_targets[whole], *(other[part] for other in others))
-            targets = targets if targets.ndim == 1 else targets[:, 0]
-            meter.update(loss, outputs, targets)
-            with trusted_values():
-                if factors is not None:
-                    factors.update(self.loss.factors(outputs, targets), targets)
-                if pushes is not None:
-                    pushes.update(loss_gradients(self.loss, outputs, targets, buffers) / self.scale, targets)
-            if bar is not None:
-                bar.update(whole.stop - whole.start)
+        with distributed.own_draws(config.seed, epoch, self.device):
+            for whole, part, batch in zip(wholes, parts, in_batches(images, parts, self.device), strict=True):
+                targets = all_targets[part]
+                # Copies, since a replayed step writes into the buffers themselves.
+                buffers = {} if pushes is None else {name: b.clone() for name, b in self.loss.named_buffers()}
+                loss, outputs = self.step(batch, targets, all_targets[whole], *(other[part] for other in others))
+                targets = targets if targets.ndim == 1 else targets[:, 0]
+                meter.update(loss, outputs, targets, (whole.stop - whole.start) / processes)
+                with trusted_values():
+                    if factors is not None:
+                        factors.update(self.loss.factors(outputs, targets), targets)
+                    if pushes is not None:
+                        pushes.update(loss_gradients(self.loss, outputs, targets, buffers) / self.scale, targets)
+                if bar is not None:
+                    bar.update(whole.stop - whole.start)
         for reduced in (meter, factors, pushes):
             if reduced is not None:
                 reduced.reduce()

@@ -35,8 +35,13 @@ class LossMeter:
         self.correct = torch.zeros((), dtype=torch.int64, device=device)
         self.seen = torch.zeros((), dtype=torch.int64, device=device)
 
-    def update(self, loss: Tensor, outputs: Tensor, targets: Tensor) -> None:
-        self.loss += loss.detach() * len(targets)
+    def update(self, loss: Tensor, outputs: Tensor, targets: Tensor, share: float) -> None:
+        """Add a step: its loss, logits and labels, and the images of the whole batch over the processes.
+
+        A process's loss is scaled so that the mean over all processes is the whole batch's, whose last one need not
+        divide among them.
+        """
+        self.loss += loss.detach() * share
         self.correct += (outputs.detach().argmax(1) == targets).sum()
         self.seen += len(targets)
 

@@ -90,7 +90,7 @@ def check_record_size(trainer: Trainer) -> None:
     targets = torch.arange(num_classes)
     here = outputs.to(trainer.device), targets.to(trainer.device)
     meter, pushes = LossMeter(trainer.device), PushMeter(num_classes, trainer.device)
-    meter.update(outputs.mean().to(trainer.device), *here)
+    meter.update(outputs.mean().to(trainer.device), *here, 1.0)
     pushes.update(*here)
     factors, observed = None, trainer.strategy.observed
     if observed and hasattr(trainer.loss, "factors"):

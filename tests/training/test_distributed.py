@@ -98,6 +98,54 @@ def test_two_processes_give_the_gradient_of_the_whole_batch(values: dict[str, An
         torch.testing.assert_close(two[name], one[name], rtol=1e-3, atol=1e-5, msg=name)
 
 
+def epoch_worker(rank: int, world: int, port: int, folder: str) -> None:
+    """An epoch that changes nothing, so that every batch meets the same network; its last batch has 47 images."""
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    if world > 1:
+        torch.distributed.init_process_group("gloo", rank=rank, world_size=world)
+    data = lt.data.load_dataset("synthetic")
+    config = RunConfig(dataset="synthetic", recipe="short", epochs=1, batch_size=64, learning_rate=1e-12)
+    trainer = engine.Trainer(config, data, torch.device("cpu"), precision="float32")
+    trainer.model.eval()
+    trainer.strategy.train = lambda: None  # type: ignore[method-assign]
+    torch.save(trainer.train_epoch()["train_loss"], Path(folder) / f"{world}{rank}.pt")
+    if world > 1:
+        torch.distributed.destroy_process_group()
+
+
+def test_the_mean_loss_of_an_epoch_is_that_of_one_process_where_the_last_batch_is_odd(tmp_path: Path) -> None:
+    epoch_worker(0, 1, 0, str(tmp_path))
+    mp.start_processes(epoch_worker, (2, free_port(), str(tmp_path)), nprocs=2, start_method=METHOD)
+    one, *both = (torch.load(tmp_path / f"{name}.pt", weights_only=True) for name in ("10", "20", "21"))
+    assert both == pytest.approx([one, one], rel=1e-5)
+
+
+def drawing_worker(rank: int, world: int, port: int, folder: str) -> None:
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    torch.distributed.init_process_group("gloo", rank=rank, world_size=world)
+    drawn = []
+    for epoch in (0, 1, 0):
+        torch.manual_seed(epoch)
+        with distributed.own_draws(7, epoch, torch.device("cpu")):
+            drawn.append(torch.rand(3))
+    torch.save({"inside": drawn, "after": torch.rand(3)}, Path(folder) / f"{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def test_each_process_draws_noise_of_its_own_and_the_same_when_resumed(tmp_path: Path) -> None:
+    mp.start_processes(drawing_worker, (2, free_port(), str(tmp_path)), nprocs=2, start_method=METHOD)
+    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
+    torch.manual_seed(0)
+    with distributed.own_draws(7, 0, torch.device("cpu")):  # alone, nothing is changed
+        alone = torch.rand(3)
+    for drawn in (first, second):
+        torch.testing.assert_close(drawn["after"], alone, rtol=0, atol=0)
+        torch.testing.assert_close(drawn["inside"][0], drawn["inside"][2], rtol=0, atol=0)
+        assert not torch.equal(drawn["inside"][0], drawn["inside"][1])
+        assert not torch.equal(drawn["inside"][0], alone)
+    assert not torch.equal(first["inside"][0], second["inside"][0])
+
+
 def test_the_command_runs_under_torchrun_and_only_the_first_process_writes(tmp_path: Path) -> None:
     out = tmp_path / "run"
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
