@@ -157,6 +157,8 @@ def data(
     from lt_core.data import AS_THEY_ARE, SOURCES, load_dataset
 
     if check:
+        if download or source is not None or imbalance_factor is not None or image_size is not None:
+            raise ValueError("--check opens the files as they are; besides it, --dataset and --root alone are used")
         check_data(dataset, root)
         return
 
@@ -429,6 +431,8 @@ def evaluate(
             raise ValueError("--posthoc and --tau are for a run; of scores, the report of --html has every adjustment")
         if html is None:
             raise ValueError("--scores needs --html, the file for the report")
+        if data_root is not None or device != "auto":
+            raise ValueError("--data-root and --device are for a run; scores need neither")
         evaluate_scores(scores, kind, counts, html)
         return
     if kind is not None or counts is not None:
