@@ -196,7 +196,7 @@ _ROWS = (
     Method("disalign", "DisAlign", "zhang2021disalign", ("loss", "network", "procedure"), "14", "adapted", {
         "strategy": "disalign", **_STAGE}, base={},
         notes=("rho 1.2, as for ImageNet-LT; there are no constants for CIFAR-LT",
-               "the paper's form; the released one starts from twice the logits, and its gate can close for good",
+               "the paper's form; the released one starts from twice the logits; either form's gate can close for good",
                _STILL)),
     Method("mislas", "MiSLAS", "zhong2021mislas", ("data", "loss", "procedure"), "14", "adapted", {
         "strategy": "mislas", "sampler": "class_balanced", "loss": "label_aware", "schedule": "annealing"},

@@ -240,8 +240,8 @@ def collect(runs: str | Path, into: str | Path, arrays: Sequence[str] = ()) -> t
 
     Returns:
         The copied files that are new or have changed, and a line for each record that was left where it is: one that
-        cannot be read, that was made from uncommitted code, whose arrays are missing, or that would stand beside the
-        arrays of another record.
+        cannot be read, that is not in a folder of its recipe, that was made from uncommitted code, whose arrays are
+        missing, or that would stand beside the arrays of another record.
 
     Raises:
         RecordError: there is no record at all, or ``arrays`` names a run that is not finished.
@@ -257,7 +257,10 @@ def collect(runs: str | Path, into: str | Path, arrays: Sequence[str] = ()) -> t
     for name, path in found.items():
         files = (path.name, *((PROBABILITIES, PUSHES) if name in arrays else ()))
         try:
-            check_commits(load(path), path)
+            record = load(path)
+            if (recipe := record["config"]["recipe"]) != path.parent.parent.name:
+                raise RecordError(f"{path} is not in a folder of its recipe, {recipe!r}")
+            check_commits(record, path)
             contents = {file: _read_bytes(path.parent / file) for file in files}
             _check_arrays(target / name, contents)
         except RecordError as error:

@@ -96,7 +96,10 @@ def machine(run: Run) -> str:
     versions = ", ".join(f"{name} {environment[key]}" for key, name in VERSIONS.items())
     threads = f"{environment['threads']} thread{'s' if environment['threads'] > 1 else ''}"
     step = ", compiled step" if environment.get("compiled") else ""
-    return f"commit {commits}; {versions}; {environment['device']}, {threads}, {environment['precision']}{step}"
+    every = environment.get("test_every", 1)
+    tested = "" if every == 1 else f", tested every {every} epochs"
+    place = f"{environment['device']}, {threads}, {environment['precision']}{step}{tested}"
+    return f"commit {commits}; {versions}; {place}"
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

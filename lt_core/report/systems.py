@@ -56,7 +56,7 @@ CONTROLS: dict[str, str] = {
 # Where a control lacks more than the idea, since no nearer run is in the grid.
 ALSO: dict[str, str] = {
     "gcl": "and on a linear classifier",
-    "mislas": "on a fresh classifier, at weight decay 5e-4, with BatchNorm held",
+    "mislas": "on a fresh classifier without factors, at weight decay 5e-4, with BatchNorm held",
 }
 
 
@@ -137,8 +137,8 @@ class Systems:
     """The recorded systems of one recipe, in the order of `lt_core.methods`.
 
     A second folder may lie beside the first, of the same name with ``_cpu``: runs of the same systems on a CPU. A row
-    is of one folder, the one with more seeds of it (at equal numbers the first), and so is every difference; the costs
-    are those of the second folder where there is one.
+    is of one folder, the one with more seeds of it and its control (at equal numbers the first), and so is every
+    difference; the costs are those of the second folder where there is one.
 
     Args:
         recipe: "short" for the table, "plain" for the second stages that start from the 200-epoch run.
@@ -165,9 +165,15 @@ class Systems:
         }
 
     def place(self, *names: str) -> int:
-        """Which folder has most seeds that all of these methods have: its index in `found`, of equals the first."""
-        shared = [len(set.intersection(*(set(found.get(name, ())) for name in names))) for found in self.found]
-        return shared.index(max(shared))
+        """Which folder has most seeds that all of these methods have: its index in `found`, of equals the first.
+
+        One method is looked for together with its control, if that is a run of its own.
+        """
+        beside = CONTROLS.get(names[0]) if len(names) == 1 else None
+        wanted = (*names, *([beside] if beside not in (None, PARENT) else []))
+        shared = [len(set.intersection(*(set(found.get(name, ())) for name in wanted))) for found in self.found]
+        keys = [(number, len(found.get(names[0], ()))) for number, found in zip(shared, self.found, strict=True)]
+        return keys.index(max(keys))
 
     @cached_property
     def planned(self) -> tuple[str, ...]:
@@ -372,7 +378,8 @@ def contrasts(systems: Systems) -> pd.DataFrame:
     table = pd.DataFrame(list(rows.values()), index=pd.Index(list(rows), name="first − second"))
     table.attrs["note"] = (
         f"{systems.setting() or 'Nothing is recorded yet'}. Intervals of {len(pairs)} contrasts together (Bonferroni); "
-        "second stages seed by seed. They cover: trained again, on these images, in this class order. "
+        "second stages seed by seed, their deviation pooled. They cover: trained again, on these images, in this class "
+        "order. "
         "Causal norm's pair, two predictions of one network, is compared as if they were two: its interval is too wide "
         "rather than too narrow."
     )

@@ -137,6 +137,14 @@ def test_collect_leaves_a_changed_record_beside_arrays_of_the_one_before(
     assert json.loads((kept / name / "record.json").read_text())["environment"]["commit"] == "fedcba9876"
 
 
+def test_collect_leaves_a_first_stage_in_the_folder_of_its_second(make_study: MakeStudy, tmp_path: Path) -> None:
+    make_study([make_record(loss="ce")])
+    records.save(make_record(loss="ce"), tmp_path / "crt" / "base" / "record.json")
+    copied, left = records.collect(tmp_path, tmp_path / "kept")
+    assert copied == [str(tmp_path / "kept" / "short" / "ce-if100-s0" / "record.json")]
+    assert ["is not in a folder of its recipe, 'short'" in line for line in left] == [True]
+
+
 def test_collect_leaves_records_of_uncommitted_code(make_study: MakeStudy, tmp_path: Path) -> None:
     record = make_record(loss="ce")
     record["environment"]["commit"] = "0123456789-dirty"

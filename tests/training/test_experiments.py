@@ -53,7 +53,8 @@ def test_these_are_the_files() -> None:
 def test_a_file_says_how_many_runs_it_has_and_how_to_start_them(path: Path) -> None:
     comment = path.read_text(encoding="utf-8").split("\ndefaults:")[0]
     assert all(line.startswith("# ") for line in comment.splitlines())
-    command = r"^# (\d+) runs\b.*: python -m lt_core grid (\S+) --out runs(\S*)( --precision bfloat16)?$"
+    options = "(?: --precision bfloat16| --test-every 5)?"
+    command = rf"^# (\d+) runs\b.*: python -m lt_core grid (\S+) --out runs(\S*){options}$"
     stated = re.search(command, comment, re.MULTILINE)
     assert stated is not None
     assert int(stated[1]) == len(load_grid(path))
