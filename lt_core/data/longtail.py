@@ -17,7 +17,7 @@ from torch import Tensor
 
 from lt_core.data.errors import DataError as DataError
 from lt_core.data.streaming import FileImages
-from lt_core.validation import check_choice, check_counts, check_number, check_targets, check_whole, short
+from lt_core.validation import check_choice, check_counts, check_number, check_targets, check_whole
 
 PROFILES = ("exp", "step", "balanced")
 
@@ -219,7 +219,7 @@ def counts_in_order(counts: Sequence[int], class_order: Sequence[int] | None) ->
         check_whole("a label of class_order", label, 0, len(places) - 1)
     order = [int(label) for label in class_order]
     if sorted(order) != list(range(len(places))):
-        raise ValueError(f"class_order is {short(order)}; a permutation of 0, ..., {len(places) - 1} is needed")
+        raise ValueError(f"class_order is {_short(order)}; a permutation of 0, ..., {len(places) - 1} is needed")
     by_label = [0] * len(places)
     for count, label in zip(places, order, strict=True):
         by_label[label] = count
@@ -286,3 +286,8 @@ def indices_beyond(targets: NDArray[np.int64], start: int, seed: int) -> NDArray
     sizes = np.bincount(targets)
     shuffled = longtail_indices(targets, sizes.tolist(), seed)
     return np.concatenate([part[start:] for part in np.split(shuffled, np.cumsum(sizes)[:-1])])
+
+
+def _short(values: list) -> str:
+    """A list as text, cut after eight items."""
+    return str(values) if len(values) <= 8 else f"{str(values[:8])[:-1]}, ...] of length {len(values)}"
