@@ -343,6 +343,11 @@ def label(record: Mapping[str, Any]) -> str:
     return f"{name} ({named})" if named else name
 
 
+def data_checksum(record: Mapping[str, Any]) -> str:
+    """Of the images or features that a run was trained on, where they are of one's own; else ""."""
+    return (record.get("data") or {}).get("checksum", "")
+
+
 _ONE_ROW = ("augmentation", "schedule", "learning_rate", "weight_decay", "batch_size")
 
 
@@ -372,7 +377,7 @@ def accuracy_table(records: Sequence[Mapping[str, Any]], which: str = "last") ->
             str(r["config"].get("class_order")),
             r["config"].get("subset_seed", 0),
             r["config"].get("image_size") or 0,
-            (r.get("data") or {}).get("checksum", ""),
+            data_checksum(r),
             *(r["config"][k] for k in ("dataset", "recipe", "epochs", "backbone")),
         )
         for r in records

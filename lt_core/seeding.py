@@ -5,6 +5,14 @@ from __future__ import annotations
 import random
 
 
+def derived_seed(*keys: int) -> int:
+    """A seed of 64 bits that is a function of whole numbers alone: of a run's seed and an epoch, say."""
+    import numpy as np
+
+    state = np.random.SeedSequence(keys).generate_state(2)
+    return int(state[0]) << 32 | int(state[1])
+
+
 def set_seed(seed: int) -> None:
     """Seed Python's, NumPy's and PyTorch's generators (all devices).
 

@@ -40,12 +40,7 @@ def read_image(path: str | os.PathLike[str]) -> Image:
     except OSError as error:
         reason = explain(error) if error.errno else str(error)
         raise DataError(f"{path} cannot be read: {reason}") from None
-    except (
-        SyntaxError,
-        ValueError,
-        struct.error,
-        Image.DecompressionBombError,
-    ) as error:  # what PIL raises for damaged files
+    except (SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:  # as PIL for damaged files
         raise DataError(f"{path} cannot be read: {error}") from None
     if picture.mode.startswith("I") or picture.mode == "F":
         picture = _eight_bits(picture)

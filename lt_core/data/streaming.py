@@ -25,6 +25,12 @@ JITTER = 0.4  # of brightness, contrast and saturation; of the hue none
 AHEAD = 4  # batches that each worker prepares
 
 
+def cores() -> int:
+    """The CPU cores that this process may use."""
+    known = hasattr(os, "sched_getaffinity")  # not on macOS and Windows
+    return len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
+
+
 def workers() -> int:
     """Processes that read images: ``LT_WORKERS``, or one for each processor that this process may use, 16 at most.
 
@@ -33,8 +39,7 @@ def workers() -> int:
     """
     named = os.environ.get("LT_WORKERS", "")
     if not named:
-        known = hasattr(os, "sched_getaffinity")  # not on macOS and Windows
-        return min(16, len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1)
+        return min(16, cores())
     if not named.isascii() or not named.isdigit():
         raise DataError(f"LT_WORKERS is {named!r}; a whole number of at least 0 is needed")
     return int(named)

@@ -32,11 +32,6 @@ def check_comparable(config: RunConfig, others: Mapping[str, Mapping[str, Any]])
                 raise ValueError(f"{place} cannot be compared: it has another {key}{values}")
 
 
-def _checksum(record: Mapping[str, Any]) -> str | None:
-    """Of the images or features, where they are of one's own."""
-    return (record.get("data") or {}).get("checksum")
-
-
 def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
     """A configuration with the options of its strategy beside its other keys."""
     return {**config.get("strategy_options", {}), **config}
@@ -72,7 +67,7 @@ def comparison(
     rows, differences, notes = {}, {}, []
     own = record["final"]["last"]
     for place, other in others.items():
-        if _checksum(other) != _checksum(record):
+        if records.data_checksum(other) != records.data_checksum(record):
             raise ValueError(f"{place} cannot be compared: its data are others, by their checksum")
         last = other["final"]["last"]
         rows[f"{records.label(other)} ({place})"] = last

@@ -169,11 +169,11 @@ class Systems:
 
         One method is looked for together with its control, if that is a run of its own.
         """
-        beside = CONTROLS.get(names[0]) if len(names) == 1 else None
-        wanted = (*names, *([beside] if beside not in (None, PARENT) else []))
-        shared = [len(set.intersection(*(set(found.get(name, ())) for name in wanted))) for found in self.found]
-        keys = [(number, len(found.get(names[0], ()))) for number, found in zip(shared, self.found, strict=True)]
-        return keys.index(max(keys))
+        control = CONTROLS.get(names[0], PARENT)
+        wanted = names if len(names) > 1 or control == PARENT else (*names, control)
+        seeds = [[set(found.get(name, ())) for name in wanted] for found in self.found]
+        numbers = [(len(set.intersection(*own)), len(own[0])) for own in seeds]
+        return numbers.index(max(numbers))
 
     @cached_property
     def planned(self) -> tuple[str, ...]:

@@ -17,6 +17,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from lt_core.seeding import derived_seed
+
 
 def rank() -> int:
     """This process's number; 0 in a run of one process."""
@@ -62,10 +64,8 @@ def own_draws(seed: int, epoch: int, device: torch.device) -> Iterator[None]:
     if world() == 1:
         yield
         return
-    import numpy as np
-
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(int(np.random.SeedSequence([seed, epoch, 1 + rank()]).generate_state(1)[0]))
+        torch.manual_seed(derived_seed(seed, epoch, 1 + rank()))
         yield
 
 

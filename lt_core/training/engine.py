@@ -17,7 +17,7 @@ from lt_core import posthoc, records
 from lt_core.data import LongTailedData
 from lt_core.data.streaming import in_batches
 from lt_core.losses import class_balanced_weights
-from lt_core.seeding import set_seed
+from lt_core.seeding import derived_seed, set_seed
 from lt_core.training import distributed
 from lt_core.training.base import Base, prepare_base
 from lt_core.training.build import check_same_data, load_data, own_data
@@ -47,10 +47,7 @@ TEST_EVERY = (1, 2, 5, 10)  # a record keeps every tenth epoch, which has to be 
 
 def epoch_generator(seed: int, epoch: int) -> torch.Generator:
     """The generator of an epoch's order and augmentation: a function of seed and epoch alone."""
-    import numpy as np
-
-    state = np.random.SeedSequence([seed, epoch]).generate_state(2)
-    return torch.Generator().manual_seed(int(state[0]) << 32 | int(state[1]))
+    return torch.Generator().manual_seed(derived_seed(seed, epoch))
 
 
 def followed_by(earlier: list[Any], now: Any) -> list[Any]:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from lt_core.data.streaming import in_batches
+from lt_core.data.streaming import cores, in_batches
 from lt_core.training.build import load_data
 from lt_core.training.configs import load_config
 from lt_core.training.devices import pick_device
@@ -29,11 +29,6 @@ from lt_core.training.strategies import STRATEGIES
 SECONDS = 4.0  # measured for each candidate, after a quarter of it to warm up
 BUDGET = 60.0  # seconds after which no further candidate is tried
 CLEARLY_SLOWER = 0.9  # of the best so far: more processes would only be slower still
-
-
-def cores() -> int:
-    """The CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def candidates(device: str, runs: int) -> list[int]:

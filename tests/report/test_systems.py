@@ -107,6 +107,17 @@ def test_a_row_has_means_cost_control_and_what_was_published(tmp_path: Path) -> 
     assert "1 of them several seeds" in found.coverage()
 
 
+def test_a_row_is_of_the_folder_where_it_shares_most_seeds_with_its_control(tmp_path: Path) -> None:
+    both = {"range_loss": 29.0, "class_balanced": 28.0}
+    written(tmp_path / "systems_cpu", *(made(name, top1, seed) for name, top1 in both.items() for seed in (0, 1)))
+    first = [made("range_loss", 30.0, seed) for seed in (0, 1, 2)]
+    found = written(tmp_path / "systems", *first, made("class_balanced", 25.0))
+    assert found.place("range_loss") == 1
+    assert found.differences("range_loss") == {0: 1.0, 1: 1.0}
+    assert found.place("class_balanced") == 1  # no control in either: where it has more seeds itself
+    assert found.place("range_loss", "class_balanced") == 1
+
+
 def test_a_second_stage_is_compared_with_its_parent_and_pays_for_it(tmp_path: Path) -> None:
     found = written(tmp_path, made("ce", 30.0), staged("crt", 34.0, "ce", 29.0))
     row = found.rows()[1]
